@@ -1,0 +1,78 @@
+.DEFAULT_GOAL := help
+.SUFFIXES:
+SHELL := /bin/sh
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+BUF_BASE ?= .git\#branch=main,ref=HEAD~1
+STUBS := protos/aka/v1/alias_service
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("aka needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.serve: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing aka into $(VENV)" >&2
+	@$(PIP) install -c constraints.txt -e '.[server]' buf-bin
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing aka and its development tools into $(VENV)" >&2
+	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.serve
+
+.PHONY: install
+install: $(VENV)/.dev ## Make .venv with aka, its tests' and its checks' needs
+
+.PHONY: serve
+serve: $(VENV)/.serve ## Install, make the database and a first key, and serve
+	@exec $(BIN)/aka serve --log-format text
+
+.PHONY: test
+test: install ## Run every test that is fast enough for every change (under 8 minutes)
+	$(BIN)/python -m pytest
+
+.PHONY: test-faults
+test-faults: install ## Run the fault tests in their long form
+	AKA_TEST_LONG=1 $(BIN)/python -m pytest tests/faults
+
+.PHONY: format
+format: install ## Format the code and the protos
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/buf format -w
+
+.PHONY: check
+check: install ## Check format, lint, types, import contracts, protos and stubs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/buf format -d --exit-code
+	scripts/buf-breaking $(BIN)/buf
+	$(MAKE) --no-print-directory stubs OUT=$(VENV)/stubs
+	for stub in $(STUBS)_pb2.py $(STUBS)_pb2.pyi $(STUBS)_pb2_grpc.py $(STUBS)_pb2_grpc.pyi; do \
+	  diff -u $$stub $(VENV)/stubs/$${stub#protos/} || exit 1; done
+
+.PHONY: stubs
+stubs: install ## Generate the stubs from the protos
+	@mkdir -p $(or $(OUT),protos)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos -Iprotos/third_party \
+	  --python_out=$(or $(OUT),protos) --grpc_python_out=$(or $(OUT),protos) \
+	  --mypy_out=$(or $(OUT),protos) --mypy_grpc_out=$(or $(OUT),protos) \
+	  $(patsubst %,%.proto,$(STUBS))
+
+.PHONY: bench
+bench: install ## Measure aka beside what its transport and its database allow
+	$(BIN)/python -m benchmarks $(if $(ROWS),--rows $(ROWS))
+
+.PHONY: clean
+clean: ## Remove what was installed and generated, but no database
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist

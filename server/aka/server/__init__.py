@@ -1,0 +1,1 @@
+"""The aka server: the contract's rules over a durable store, served over gRPC."""

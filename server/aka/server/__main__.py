@@ -1,0 +1,133 @@
+"""The `aka` command."""
+
+import os
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any, NoReturn, TypeVar
+
+import click
+import grpc
+import uvloop
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from aka.server import logs
+from aka.server.app import serve as serve_until_stopped
+from aka.server.config import SETTINGS, SettingsError, read_settings
+from aka.server.grpc_server import CannotListen
+from aka.server.methods import SERVICE
+from aka.server.store.sqlite_check import check_file
+from aka.server.store.sqlite_file import CannotOpen, migrate_file
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _settings_options(*fields: str) -> Callable[[F], F]:
+    """Add the flags of some settings, or of all."""
+
+    def add(command: F) -> F:
+        for setting in reversed(SETTINGS):
+            if setting.flag is not None and (not fields or setting.field in fields):
+                told = f"[{setting.env}; {setting.default}]" if setting.default else f"[{setting.env}]"
+                command = click.option(
+                    setting.flag, setting.field, metavar="VALUE", help=f"{setting.expected}. {told}"
+                )(command)
+        return command
+
+    return add
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """aka: which profile is this identifier? An identity-alias service over gRPC."""
+
+
+@main.command()
+@_settings_options()
+def serve(**flags: str | None) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Prints `aka ready grpc=HOST:PORT rest=HOST:PORT` on stdout when it serves, logs to stderr, and exits with 0 when
+    it was stopped, 1 where it cannot serve, 2 for settings that cannot be. The first API key of a new database is
+    AKA_BOOTSTRAP_API_KEY, or made up.
+    """
+    try:
+        settings = read_settings(os.environ, flags)
+    except SettingsError as error:
+        _end(2, *error.problems)
+    logs.set_up(settings.log_level, settings.log_format)
+    try:
+        uvloop.run(serve_until_stopped(settings))
+    except (CannotOpen, CannotListen) as error:
+        _end(1, str(error))
+
+
+@main.command()
+@_settings_options("database")
+@click.option("--dry-run", is_flag=True, help="Show what is pending and apply nothing.")
+def migrate(database: str | None, dry_run: bool) -> None:
+    """Bring the database's tables up to date; `aka serve` does so too. No server may have the file."""
+    path = _database(database)
+    try:
+        todo = migrate_file(path, apply=not dry_run)
+    except CannotOpen as error:
+        _end(1, str(error))
+    for number, name, _ in todo:
+        click.echo(f"{'pending' if dry_run else 'applied'} {number:04} {name}")
+    if not todo:
+        click.echo("up to date")
+
+
+@main.command()
+@_settings_options("database")
+def check(database: str | None) -> None:
+    """Check the database's integrity, beside a running server or without one; exits with 1 where anything is wrong."""
+    path = _database(database)
+    try:
+        report = check_file(path)
+    except CannotOpen as error:
+        _end(1, str(error))
+    for fault in report.faults:
+        click.echo(fault)
+    click.echo(f"{report.summary}: {len(report.faults) or 'no'} fault{'s' * (len(report.faults) != 1)}")
+    sys.exit(1 if report.faults else 0)
+
+
+@main.command()
+@click.option("--server", metavar="ADDRESS", envvar="AKA_GRPC_ADDRESS", default="127.0.0.1:50051", show_default=True)
+@click.option("--timeout", metavar="SECONDS", type=click.FloatRange(min=0.0, min_open=True), default=5.0)
+def health(server: str, timeout: float) -> None:
+    """Ask a server whether it serves; exits with 1 where it does not. [AKA_GRPC_ADDRESS]"""
+    with grpc.insecure_channel(server) as channel:
+        try:
+            request = health_pb2.HealthCheckRequest(service=SERVICE)
+            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=timeout)  # type: ignore[attr-defined]
+        except grpc.RpcError as error:
+            _end(1, f"{server}: {error.code().name}: {error.details()}")
+    name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+    click.echo(name)
+    sys.exit(0 if name == "SERVING" else 1)
+
+
+@main.command(name="version")
+def print_version() -> None:
+    """Print aka's version."""
+    click.echo(f"aka {version('aka')}")
+
+
+def _database(flag: str | None) -> str:
+    try:
+        environ = {name: value for name, value in os.environ.items() if name == "AKA_DATABASE_URL"}
+        return read_settings(environ, {"database": flag}).database
+    except SettingsError as error:
+        _end(2, *error.problems)
+
+
+def _end(code: int, *lines: str) -> NoReturn:
+    for line in lines:
+        click.echo(f"aka: {line}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The server put together, by hand, in one place; and its life from the first key to the last answer."""
+
+import asyncio
+import os
+import signal
+import sys
+
+import structlog
+
+from aka.server import bootstrap
+from aka.server.config import Settings
+from aka.server.domain.rules import Rules
+from aka.server.first_calls import how_to_call
+from aka.server.grpc_server import GrpcServer
+from aka.server.keys import KeyRing
+from aka.server.limits import Limiter
+from aka.server.pipeline import Pipeline
+from aka.server.service import Service
+from aka.server.servicer import AliasServicer
+from aka.server.store.sqlite import SqliteStore
+
+log = structlog.get_logger("aka.server")
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM, then finish what is under way.
+
+    Raises CannotOpen and CannotListen, each with one line for the operator.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    store = await SqliteStore.open(settings.database)
+    try:
+        key = await _first_key(store, settings)
+        keys = KeyRing(store)
+        rules = Rules(settings.max_identifiers, settings.reserved)
+        servicer = AliasServicer(Service(store), rules)
+        limiter = None if settings.rate_limit is None else Limiter(settings.rate_limit)
+        server = GrpcServer(Pipeline(servicer, keys, limiter), keys, reflection_needs=settings.reflection)
+        bound = await server.start(settings.grpc_address)
+        log.info("serving", grpc=bound, database=settings.database, pid=os.getpid())
+        if settings.log_format == "text" or (settings.log_format is None and sys.stderr.isatty()):
+            print(how_to_call(bound, key), file=sys.stderr, flush=True)
+        print(f"aka ready grpc={bound} rest=-", flush=True)
+        await stop.wait()
+        log.info("stopping", grace=settings.grace)
+        await server.stop(settings.grace)
+    finally:
+        await store.close()
+    log.info("stopped")
+
+
+async def _first_key(store: SqliteStore, settings: Settings) -> str:
+    """Give a new database its first key, and return the shell words that stand for a key."""
+    given = settings.bootstrap_api_key
+    secret = await bootstrap.add_first_key(store, given)
+    if given is not None:
+        return "$AKA_BOOTSTRAP_API_KEY"
+    file = bootstrap.key_file(settings.database)
+    if secret is None:
+        return f"$(cat {file})" if file.exists() else "YOUR_API_KEY"
+    if sys.stderr.isatty():
+        print(f"\nThe first API key, shown only now: {secret}", file=sys.stderr, flush=True)
+        return secret
+    bootstrap.write_down(secret, file)
+    log.info("first API key written", file=str(file))
+    return f"$(cat {file})"

@@ -1,0 +1,36 @@
+"""The first API key of a database that has none."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from aka.server import keys
+from aka.server.store.sqlite_file import MEMORY
+from aka.server.store.store import Store
+
+WORKSPACE: Final = "default"
+NAME: Final = "bootstrap"
+
+
+async def add_first_key(store: Store, given: str | None) -> str | None:
+    """Install the given key, or a made-up one, with every permission, where the store has no key at all.
+
+    Returns the key that was installed; None where there was one already.
+    """
+    secret = given or keys.new_secret()
+    # Of a key that an operator chose, no part is kept to be listed.
+    prefix = "" if given else secret[: len(keys.PREFIX) + 4]
+    added = await store.add_first_api_key(WORKSPACE, keys.digest(secret), NAME, prefix, keys.PERMISSIONS)
+    return secret if added else None
+
+
+def key_file(database: str) -> Path:
+    """Return the file that a made-up key is written to: beside the database, for its owner alone."""
+    return Path("aka-memory.key" if database == MEMORY else f"{database}.key")
+
+
+def write_down(secret: str, file: Path) -> None:
+    """Write a key into a file that only its owner can read, in place of what was there."""
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        opened.write(secret + "\n")

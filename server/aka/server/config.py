@@ -1,0 +1,209 @@
+"""Every setting: read once, and all that is wrong with them reported at once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from aka.server import keys
+from aka.server.domain.reserved import ReservedList
+from aka.server.limits import RateLimit
+from aka.server.store.sqlite_file import MEMORY
+
+
+class SettingsError(Exception):
+    """Settings that cannot be; `problems` has one line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: its environment variable, its flag of `aka serve`, and how its text is read."""
+
+    field: str
+    env: str
+    flag: str | None
+    default: str | None
+    expected: str
+    parse: Callable[[str], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `aka serve` runs with."""
+
+    database: str
+    """The path of the SQLite file, or `:memory:`."""
+    grpc_address: str
+    bootstrap_api_key: str | None
+    rate_limit: RateLimit | None
+    max_identifiers: int
+    reserved: ReservedList
+    reflection: str
+    log_level: str
+    log_format: str | None
+    """None: text on a terminal, else json."""
+    grace: float
+    """Seconds that calls under way get to end when the server stops."""
+
+
+def sqlite_path(url: str) -> str:
+    """Return the path of a `sqlite:///PATH` URL; ValueError where it is none."""
+    scheme, separator, path = url.partition(":///")
+    if scheme != "sqlite" or not separator or not path:
+        raise ValueError(url)
+    return path if path == MEMORY else str(Path(path))
+
+
+def address(text: str) -> str:
+    """Return `HOST:PORT` or `unix:/path`; ValueError where it is neither."""
+    if text.startswith("unix:"):
+        if not text.removeprefix("unix:").startswith("/"):
+            raise ValueError(text)
+        return text
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise ValueError(text)
+    return text
+
+
+def _bootstrap_api_key(text: str) -> str:
+    if len(text) < keys.SHORTEST or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError
+    return text
+
+
+def _rate_limit(text: str) -> RateLimit | None:
+    return None if text == "off" else RateLimit.parse(text)
+
+
+def _max_identifiers(text: str) -> int:
+    if not 2 <= int(text) <= 10_000:
+        raise ValueError(text)
+    return int(text)
+
+
+def _reserved(text: str) -> ReservedList:
+    return ReservedList.parse(Path(text).read_text(encoding="utf-8")) if text else ReservedList.default()
+
+
+def _one_of(*values: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in values:
+            raise ValueError(text)
+        return text
+
+    return parse
+
+
+def _grace(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= 3600:
+        raise ValueError(text)
+    return seconds
+
+
+SETTINGS: Final = (
+    Setting(
+        "database",
+        "AKA_DATABASE_URL",
+        "--database",
+        "sqlite:///./aka.db",
+        "sqlite:///PATH (four slashes: absolute) or sqlite:///:memory:",
+        sqlite_path,
+    ),
+    Setting(
+        "grpc_address",
+        "AKA_GRPC_ADDRESS",
+        "--grpc-address",
+        "127.0.0.1:50051",
+        "HOST:PORT (port 0 picks one) or unix:/path",
+        address,
+    ),
+    Setting(
+        "bootstrap_api_key",
+        "AKA_BOOTSTRAP_API_KEY",
+        None,
+        None,
+        f"{keys.SHORTEST} or more printable ASCII characters without blanks",
+        _bootstrap_api_key,
+    ),
+    Setting(
+        "rate_limit",
+        "AKA_RATE_LIMIT",
+        "--rate-limit",
+        "600000/minute",
+        "N/second, N/minute, N/hour or N/day, a key and server process, or off",
+        _rate_limit,
+    ),
+    Setting(
+        "max_identifiers",
+        "AKA_MAX_IDENTIFIERS_PER_PROFILE",
+        "--max-identifiers-per-profile",
+        "1000",
+        "a number from 2 to 10000: identifiers and tombstones of a profile",
+        _max_identifiers,
+    ),
+    Setting(
+        "reserved",
+        "AKA_RESERVED_IDENTIFIERS",
+        "--reserved-identifiers",
+        "",
+        "a file of rules such as `exactly null`, in place of aka's own list",
+        _reserved,
+    ),
+    Setting(
+        "reflection",
+        "AKA_REFLECTION",
+        "--reflection",
+        "on",
+        "on, key (only with a good API key) or off",
+        _one_of("on", "key", "off"),
+    ),
+    Setting(
+        "log_level",
+        "AKA_LOG_LEVEL",
+        "--log-level",
+        "info",
+        "debug, info, warning or error",
+        _one_of("debug", "info", "warning", "error"),
+    ),
+    Setting(
+        "log_format",
+        "AKA_LOG_FORMAT",
+        "--log-format",
+        None,
+        "json or text; text on a terminal, else json, where it is not set",
+        _one_of("json", "text"),
+    ),
+    Setting(
+        "grace",
+        "AKA_GRACE",
+        "--grace",
+        "10",
+        "seconds, 0 to 3600, that calls under way get to end when the server stops",
+        _grace,
+    ),
+)
+
+
+def read_settings(environ: Mapping[str, str], flags: Mapping[str, str | None]) -> Settings:
+    """Read every setting, a flag before its environment variable; SettingsError names all that are wrong."""
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for setting in SETTINGS:
+        flag = flags.get(setting.field)
+        text = environ.get(setting.env, setting.default) if flag is None else flag
+        try:
+            values[setting.field] = None if text is None else setting.parse(text)
+        except (ValueError, OSError) as error:
+            shown = "" if setting.field == "bootstrap_api_key" else f"{text!r} "
+            why = f" ({error})" if isinstance(error, OSError) or setting.field == "reserved" else ""
+            name = setting.env if flag is None else f"{setting.flag} ({setting.env})"
+            problems.append(f"{name}: {shown}is not {setting.expected}{why}")
+    if problems:
+        raise SettingsError(problems)
+    return Settings(**values)

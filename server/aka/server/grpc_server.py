@@ -1,0 +1,153 @@
+"""The gRPC face: the pipeline behind grpc.aio, with health and reflection beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NoReturn, TypeAlias
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from aka.server.errors import AkaError
+from aka.server.keys import KeyRing
+from aka.server.methods import METHODS, SERVICE, Method
+from aka.server.pipeline import Incoming, Pipeline
+from aka.server.status import status_of
+
+MAX_MESSAGE: Final = 4 * 1024 * 1024
+MAX_METADATA: Final = 8 * 1024
+MAX_STREAMS: Final = 1024
+
+OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_metadata_size", MAX_METADATA),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA),
+    ("grpc.max_concurrent_streams", MAX_STREAMS),
+    ("grpc.so_reuseport", 0),  # a second server on the port is refused, not given half of the calls
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+)
+
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on; the message is one line for the operator."""
+
+
+class GrpcServer:
+    """aka.v1.AliasService, grpc.health.v1.Health and reflection on one address."""
+
+    def __init__(self, pipeline: Pipeline, keys: KeyRing, *, reflection_needs: str) -> None:
+        """`reflection_needs` is `off` (no reflection), `key` (any good API key) or `on` (nothing)."""
+        self._health = _Health()
+        interceptors = [_KeyForReflection(keys)] if reflection_needs == "key" else []
+        self._server = grpc.aio.server(options=OPTIONS, interceptors=interceptors)
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            name: grpc.unary_unary_rpc_method_handler(_handler(pipeline, method)) for name, method in METHODS.items()
+        }
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if reflection_needs != "off":
+            names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._server)
+
+    async def start(self, address: str) -> str:
+        """Listen on `HOST:PORT` or `unix:/path` and return what is bound; port 0 picks one. CannotListen if not."""
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError:
+            port = 0
+        if not port:
+            raise CannotListen(f"cannot listen on {address}: it is in use, or not this machine's")
+        await self._server.start()
+        await self._health.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+
+    async def stop(self, grace: float) -> None:
+        """Say NOT_SERVING, take no more calls, and give those under way `grace` seconds to end."""
+        await self._health.enter_graceful_shutdown()
+        stopping = asyncio.ensure_future(self._server.stop(grace))
+        await asyncio.sleep(0)
+        self._health.end_watches()
+        await stopping
+
+
+class _Health(health.aio.HealthServicer):
+    """Health whose watchers are told of the end and then let go, so that they do not hold up the server's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watches: set[asyncio.Task[Any]] = set()
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
+        watch = asyncio.current_task()
+        assert watch is not None, "a handler runs in a task"
+        self._watches.add(watch)
+        try:
+            await super().Watch(request, context)
+        finally:
+            self._watches.discard(watch)
+
+    def end_watches(self) -> None:
+        for watch in self._watches:
+            watch.cancel()
+
+
+class _KeyForReflection(grpc.aio.ServerInterceptor):
+    """Lets only callers with a good API key ask for the contract."""
+
+    def __init__(self, keys: KeyRing) -> None:
+        self._keys = keys
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Answer reflection without a key with the key's error."""
+        if not handler_call_details.method.startswith(f"/{reflection.SERVICE_NAME}/"):
+            return await continuation(handler_call_details)
+        headers = dict(handler_call_details.invocation_metadata)
+        authorization = headers.get("authorization")
+        try:
+            await self._keys.check(authorization if isinstance(authorization, str) else None)
+        except AkaError as error:
+            refusal = error
+        else:
+            return await continuation(handler_call_details)
+
+        async def refuse(_: Any, context: Context) -> None:
+            await _abort(context, refusal, None, ())
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+def _handler(pipeline: Pipeline, method: Method) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    async def handle(body: bytes, context: Context) -> bytes:
+        authorization: Any = None
+        request_id: Any = None
+        for name, value in context.invocation_metadata() or ():
+            if name == "authorization":
+                authorization = value
+            elif name == "x-request-id":
+                request_id = value
+        remaining = context.time_remaining()
+        deadline = None if remaining is None else asyncio.get_running_loop().time() + remaining
+        reply = await pipeline.serve(method, body, Incoming(authorization, request_id, deadline))
+        if isinstance(reply.result, AkaError):
+            return await _abort(context, reply.result, reply.request_id, reply.trailers)
+        context.set_trailing_metadata(reply.trailers)
+        return reply.result.SerializeToString()
+
+    return handle
+
+
+async def _abort(
+    context: Context, error: AkaError, request_id: str | None, trailers: tuple[tuple[str, str], ...]
+) -> NoReturn:
+    details = ("grpc-status-details-bin", status_of(error, request_id).SerializeToString())
+    await context.abort(_CODES[error.status], error.message, (*trailers, details))

@@ -1,0 +1,353 @@
+"""The contract's messages as the domain's values, and back. Field paths are made here and nowhere else."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from aka.server.domain.alias import Alias
+from aka.server.domain.create_aliases import CreateAlias
+from aka.server.domain.delete_alias import DeleteAlias
+from aka.server.domain.graph import Decision, Graph, Link, Profile
+from aka.server.domain.identifiers import (
+    Identifier,
+    Key,
+    ProfileId,
+    checked_id,
+    checked_profile_id,
+    checked_user_alias,
+    uuid_text,
+)
+from aka.server.domain.identify import Identify
+from aka.server.domain.refused import Refused
+from aka.server.domain.rules import Answer, Rules
+from aka.server.errors import AkaError, field_required, invalid_value
+from aka.server.status import status_of
+from aka.server.store.store import ProfilePage
+from aka.v1 import alias_service_pb2 as v1
+
+M = TypeVar("M")
+
+MAX_REQUESTS: Final = 100
+MAX_ITEMS: Final = 50
+MAX_IDENTIFIERS: Final = 1000
+DEFAULT_PAGE: Final = 100
+MAX_PAGE: Final = 1000
+
+_POLICIES: Final = frozenset(v1.MergePolicy.values())
+_BEHAVIORS: Final = frozenset(v1.MergeBehavior.values())
+_CONSISTENCIES: Final = frozenset(v1.Consistency.values())
+
+
+# From a request: what it wants decided.
+
+
+def alias(request: v1.AliasRequest, rules: Rules, *, may_merge: bool) -> Alias:
+    """Read an AliasRequest."""
+    user: Key
+    match request.WhichOneof("user"):
+        case "user_id":
+            user = checked_id(request.user_id, "user_id")
+        case "primary_user_id":
+            user = checked_profile_id(request.primary_user_id, "primary_user_id")
+        case _:
+            raise field_required("user_id")
+    linked = checked_id(request.alias_id, "alias_id")
+    _known(request.merge_policy, _POLICIES, "merge_policy")
+    return Alias(user, linked, request.merge_policy, request.create_missing, may_merge, rules)
+
+
+def batch_alias(request: v1.BatchAliasRequest, rules: Rules, *, may_merge: bool) -> list[Decision[Answer]]:
+    """Read a BatchAliasRequest, a decision an item."""
+
+    def read(item: v1.AliasRequest) -> Alias:
+        for field in ("validate_only", "request_id"):
+            if getattr(item, field):
+                raise invalid_value(field, "must be unset in an item; set it on the batch")
+        return alias(item, rules, may_merge=may_merge)
+
+    return _each(request.requests, "requests", MAX_REQUESTS, read)
+
+
+def create_aliases(request: v1.CreateAliasesRequest, rules: Rules) -> list[Decision[Answer]]:
+    """Read a CreateAliasesRequest, a decision an item."""
+
+    def read(item: v1.NewUserAlias) -> CreateAlias:
+        external = checked_id(item.external_id, "external_id") if item.HasField("external_id") else None
+        if not item.anonymous_id:
+            fields = {"label_field": "alias_label", "name_field": "alias_name"}
+            return CreateAlias(external, checked_user_alias(item.alias_label, item.alias_name, **fields), rules)
+        if item.alias_label or item.alias_name:
+            raise invalid_value("anonymous_id", "cannot be given with a user alias; send two items")
+        return CreateAlias(external, checked_id(item.anonymous_id, "anonymous_id"), rules)
+
+    return _each(request.user_aliases, "user_aliases", MAX_ITEMS, read)
+
+
+def identify(request: v1.IdentifyRequest, rules: Rules) -> list[Decision[Answer]]:
+    """Read an IdentifyRequest, a decision an item."""
+    _known(request.merge_behavior, _BEHAVIORS, "merge_behavior")
+    orphan = request.merge_behavior != v1.MERGE_BEHAVIOR_MERGE
+
+    def read(item: v1.AliasToIdentify) -> Identify:
+        external = checked_id(item.external_id, "external_id")
+        subject = None
+        match item.WhichOneof("subject"):
+            case "user_alias":
+                subject = _user_alias(item.user_alias)
+            case "anonymous_id":
+                subject = checked_id(item.anonymous_id, "anonymous_id")
+        return Identify(external, subject, orphan, rules)
+
+    return _each(request.aliases_to_identify, "aliases_to_identify", MAX_ITEMS, read)
+
+
+def delete_alias(request: v1.DeleteAliasRequest) -> DeleteAlias:
+    """Read a DeleteAliasRequest."""
+    match request.WhichOneof("alias"):
+        case "id":
+            unlinked = checked_id(request.id, "id")
+        case "user_alias":
+            unlinked = _user_alias(request.user_alias)
+        case _:
+            raise field_required("id")
+    profile_id = checked_profile_id(request.profile_id, "profile_id") if request.profile_id else None
+    return DeleteAlias(unlinked, profile_id, request.allow_missing)
+
+
+def resolve(request: v1.ResolveRequest) -> list[Key]:
+    """Read a ResolveRequest, a key an identifier; one that is malformed fails it."""
+    _sized(request.identifiers, "identifiers", MAX_IDENTIFIERS)
+    _known(request.consistency, _CONSISTENCIES, "consistency")
+    keys = []
+    for index, item in enumerate(request.identifiers):
+        try:
+            keys.append(_key(item))
+        except AkaError as error:
+            raise error.within(f"identifiers[{index}]") from None
+    return keys
+
+
+def get_profile(request: v1.GetProfileRequest) -> tuple[Key, Identifier | None, int]:
+    """Read a GetProfileRequest: whose profile, the identifier to go on after, how many."""
+    try:
+        key = _key(request.identifier)
+    except AkaError as error:
+        raise error.within("identifier") from None
+    if request.page_size < 0:
+        raise invalid_value("page_size", f"is {request.page_size}; 0 or more is expected (0: {DEFAULT_PAGE})")
+    _known(request.consistency, _CONSISTENCIES, "consistency")
+    after = _read_page_token(request.page_token, key) if request.page_token else None
+    return key, after, min(request.page_size or DEFAULT_PAGE, MAX_PAGE)
+
+
+# Back: what was decided or found, as a response.
+
+
+def alias_response(request: v1.AliasRequest, results: Sequence[Answer | AkaError]) -> v1.AliasResponse:
+    """Write the answer to an AliasRequest, or raise its refusal."""
+    answer = _only(results)
+    return v1.AliasResponse(
+        user_id=answer.user_id,
+        alias_id=request.alias_id,
+        profile_id=_text(answer.profile_id),
+        outcome=answer.outcome,
+        merged_profile_id=_text(answer.merged),
+    )
+
+
+def item_results(field: str, results: Sequence[Answer | AkaError]) -> list[v1.ItemResult]:
+    """Write a batch's results; `field` is the batch's, for the paths of refusals."""
+    return [_item_result(field, index, result) for index, result in enumerate(results)]
+
+
+def batch_alias_response(results: Sequence[Answer | AkaError]) -> v1.BatchAliasResponse:
+    """Write the answer to a BatchAliasRequest."""
+    return v1.BatchAliasResponse(results=item_results("requests", results))
+
+
+def create_aliases_response(results: Sequence[Answer | AkaError]) -> v1.CreateAliasesResponse:
+    """Write the answer to a CreateAliasesRequest."""
+    return v1.CreateAliasesResponse(
+        aliases_processed=_processed(results), results=item_results("user_aliases", results)
+    )
+
+
+def identify_response(results: Sequence[Answer | AkaError]) -> v1.IdentifyResponse:
+    """Write the answer to an IdentifyRequest."""
+    return v1.IdentifyResponse(
+        aliases_processed=_processed(results), results=item_results("aliases_to_identify", results)
+    )
+
+
+def delete_alias_response(results: Sequence[ProfileId | AkaError | None]) -> v1.DeleteAliasResponse:
+    """Write the answer to a DeleteAliasRequest, or raise its refusal."""
+    return v1.DeleteAliasResponse(profile_id=_text(_only(results)))
+
+
+def resolve_response(keys: Sequence[Key], graph: Graph) -> v1.ResolveResponse:
+    """Write whose each key is."""
+    return v1.ResolveResponse(resolutions=[_resolution(key, graph.find(key)) for key in keys])
+
+
+def get_profile_response(key: Key, page: ProfilePage) -> v1.GetProfileResponse:
+    """Write a profile and a page of its identifiers."""
+    profile = page.profile
+    response = v1.GetProfileResponse(
+        profile=v1.Profile(
+            profile_id=uuid_text(profile.id),
+            user_id=profile.primary or "",
+            identified=profile.identified,
+            identifiers=[_linked_identifier(identifier, link, profile) for identifier, link in page.identifiers],
+            merged_profile_ids=[uuid_text(tombstone) for tombstone in page.tombstones],
+            created_at=_timestamp(profile.created_at),
+            updated_at=_timestamp(profile.updated_at),
+            merged_profile_count=profile.tombstones,
+            identifier_count=profile.identifiers,
+        ),
+        redirected_from=_redirected_from(key, profile),
+    )
+    if page.more:
+        response.next_page_token = _write_page_token(page.identifiers[-1][0], key)
+    return response
+
+
+def _each(items: Iterable[M], field: str, most: int, read: Callable[[M], Decision[Answer]]) -> list[Decision[Answer]]:
+    listed = list(items)
+    _sized(listed, field, most)
+    decisions: list[Decision[Answer]] = []
+    for item in listed:
+        try:
+            decisions.append(read(item))
+        except AkaError as error:
+            decisions.append(Refused(error))
+    return decisions
+
+
+def _sized(items: Sequence[Any], field: str, most: int) -> None:
+    if not 1 <= len(items) <= most:
+        raise AkaError(
+            v1.ERROR_REASON_BATCH_SIZE,
+            f"must have 1 to {most} items, not {len(items)}; nothing was applied",
+            field=field,
+            items=str(len(items)),
+            maximum=str(most),
+        )
+
+
+def _known(value: int, values: frozenset[int], field: str) -> None:
+    if value not in values:
+        raise invalid_value(field, f"is {value}, which is none of its values", value=str(value))
+
+
+def _user_alias(message: v1.UserAlias) -> Identifier:
+    return checked_user_alias(
+        message.alias_label,
+        message.alias_name,
+        label_field="user_alias.alias_label",
+        name_field="user_alias.alias_name",
+    )
+
+
+def _key(message: v1.Identifier) -> Key:
+    match message.WhichOneof("value"):
+        case "id":
+            return checked_id(message.id, "id")
+        case "user_alias":
+            return _user_alias(message.user_alias)
+        case "profile_id":
+            return checked_profile_id(message.profile_id, "profile_id")
+        case _:
+            raise field_required("id")
+
+
+def _only(results: Sequence[M | AkaError]) -> M:
+    (result,) = results
+    if isinstance(result, AkaError):
+        raise result
+    return result
+
+
+def _processed(results: Sequence[Answer | AkaError]) -> int:
+    return sum(not isinstance(result, AkaError) for result in results)
+
+
+def _item_result(field: str, index: int, result: Answer | AkaError) -> v1.ItemResult:
+    if isinstance(result, AkaError):
+        error = status_of(result.within(f"{field}[{index}]"))
+        return v1.ItemResult(index=index, error=error, reason=result.reason)
+    return v1.ItemResult(
+        index=index,
+        outcome=result.outcome,
+        profile_id=_text(result.profile_id),
+        merged_profile_id=_text(result.merged),
+        user_id=result.user_id,
+    )
+
+
+def _resolution(key: Key, profile: Profile | None) -> v1.Resolution:
+    if profile is None:
+        return v1.Resolution()
+    return v1.Resolution(
+        found=True,
+        profile_id=uuid_text(profile.id),
+        user_id=profile.primary or "",
+        identified=profile.identified,
+        redirected_from=_redirected_from(key, profile),
+    )
+
+
+def _redirected_from(key: Key, profile: Profile) -> str:
+    return "" if isinstance(key, Identifier) or key == profile.id else uuid_text(key)
+
+
+def _linked_identifier(identifier: Identifier, link: Link, profile: Profile) -> v1.LinkedIdentifier:
+    if identifier.is_id:
+        message = v1.Identifier(id=identifier.name)
+        if identifier.name == profile.primary:
+            kind = v1.IDENTIFIER_KIND_PRIMARY
+        else:
+            kind = v1.IDENTIFIER_KIND_ANONYMOUS if link.anonymous else v1.IDENTIFIER_KIND_ALIAS
+    else:
+        pair = v1.UserAlias(alias_label=identifier.label, alias_name=identifier.name)
+        message, kind = v1.Identifier(user_alias=pair), v1.IDENTIFIER_KIND_USER_ALIAS
+    return v1.LinkedIdentifier(identifier=message, kind=kind, linked_at=_timestamp(link.linked_at))
+
+
+def _text(profile_id: ProfileId | None) -> str:
+    return "" if profile_id is None else uuid_text(profile_id)
+
+
+def _timestamp(microseconds: int) -> Timestamp:
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=rest * 1000)
+
+
+def _write_page_token(after: Identifier, key: Key) -> str:
+    return base64.urlsafe_b64encode(_seal(key) + msgspec.json.encode(after)).decode().rstrip("=")
+
+
+def _read_page_token(token: str, key: Key) -> Identifier:
+    """Return where the page before ended; INVALID_VALUE for a token of another identifier's, or none of aka's."""
+    try:
+        seal, body = _split(base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True))
+        if seal != _seal(key):
+            raise ValueError
+        return Identifier(*msgspec.json.decode(body, type=tuple[str, str]))
+    except (ValueError, binascii.Error, msgspec.DecodeError):
+        raise invalid_value(
+            "page_token", "is not the next_page_token of a call with this identifier; begin again without it"
+        ) from None
+
+
+def _split(token: bytes) -> tuple[bytes, bytes]:
+    return token[:8], token[8:]
+
+
+def _seal(key: Key) -> bytes:
+    """Return what ties a token to the identifier that was asked for. It guards against mistakes, not malice."""
+    return hashlib.sha256(repr(key).encode()).digest()[:8]

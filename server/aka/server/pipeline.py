@@ -1,0 +1,110 @@
+"""What every call passes, whatever it came by: key, permission, limit, deadline, errors."""
+
+import re
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+import uuid_utils
+from google.protobuf.message import DecodeError, Message
+
+from aka.server.errors import AkaError, internal
+from aka.server.keys import KeyRing
+from aka.server.limits import Limiter, RateLimited, Standing
+from aka.server.methods import METHODS, Method
+from aka.server.service import Session
+from aka.server.store.store import ApiKey
+from aka.v1 import alias_service_pb2 as v1
+
+log = structlog.get_logger("aka.server")
+
+Trailers = tuple[tuple[str, str], ...]
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """What a transport knows of a call beside its body."""
+
+    authorization: str | None
+    request_id: str | None
+    deadline: float | None
+    """On the event loop's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A call's end: the response or the error, and the trailing metadata that goes with either."""
+
+    result: Message | AkaError
+    request_id: str
+    trailers: Trailers
+
+
+class Pipeline:
+    """Guards the servicer's methods."""
+
+    def __init__(self, servicer: object, keys: KeyRing, limiter: Limiter | None) -> None:
+        self._keys = keys
+        self._limiter = limiter
+        self._handlers: dict[str, Callable[[Any, Session], Awaitable[Message]]] = {
+            name: getattr(servicer, name) for name in METHODS
+        }
+
+    async def serve(self, method: Method, body: bytes | Message, incoming: Incoming) -> Reply:
+        """Serve one call, and never raise but for a cancelled caller."""
+        request_id = incoming.request_id
+        if request_id is None or not _REQUEST_ID.fullmatch(request_id):
+            request_id = str(uuid_utils.uuid4())
+        trailers: Trailers = (("x-request-id", request_id),)
+        try:
+            key = await self._keys.check(incoming.authorization)
+            request = self._admit(method, key, body)
+            if self._limiter is not None:
+                trailers += _limit_trailers(self._limiter.take(key.id, method.cost(request)))
+            session = Session(method, key, request_id, incoming.deadline)
+            return Reply(await self._handlers[method.name](request, session), request_id, trailers)
+        except RateLimited as refusal:
+            return Reply(refusal, request_id, trailers + _limit_trailers(refusal.standing))
+        except AkaError as refusal:
+            return Reply(refusal, request_id, trailers)
+        except Exception as bug:
+            _log_bug(bug, method, request_id)
+            return Reply(internal(), request_id, trailers)
+
+    def _admit(self, method: Method, key: ApiKey, body: bytes | Message) -> Message:
+        """Return the request of a key that may make it."""
+        if method.permission not in key.permissions:
+            raise AkaError(
+                v1.ERROR_REASON_PERMISSION_MISSING,
+                f"The API key lacks the permission {method.permission}, which {method.name} needs",
+                permission=method.permission,
+            )
+        if isinstance(body, Message):
+            return body
+        try:
+            return method.request.FromString(body)
+        except DecodeError:
+            raise AkaError(
+                v1.ERROR_REASON_INVALID_VALUE,
+                f"The message is no {method.request.DESCRIPTOR.full_name}: it cannot be decoded, or a string in it"
+                " is not UTF-8",
+            ) from None
+
+
+def _limit_trailers(standing: Standing) -> Trailers:
+    limit, remaining, reset = standing
+    return (
+        ("x-ratelimit-limit", str(limit)),
+        ("x-ratelimit-remaining", str(remaining)),
+        ("x-ratelimit-reset", str(reset)),
+    )
+
+
+def _log_bug(bug: Exception, method: Method, request_id: str) -> None:
+    """Log where a bug came from, but not its message, which may bear an identifier."""
+    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(bug.__traceback__)]
+    log.error("internal error", method=method.name, request_id=request_id, error=type(bug).__name__, frames=frames)

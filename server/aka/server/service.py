@@ -1,0 +1,81 @@
+"""The use cases: who asks, with which decisions, and what of it is done only once."""
+
+import hashlib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from google.protobuf.message import Message
+
+from aka.server.domain.graph import Decision, Graph
+from aka.server.domain.identifiers import Identifier, Key, checked_uuid
+from aka.server.errors import AkaError
+from aka.server.methods import ChangeRequest, Method
+from aka.server.store.store import AnsweredBefore, ApiKey, Caller, Once, ProfilePage, Store
+from aka.v1 import alias_service_pb2 as v1
+
+M = TypeVar("M", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One call: whose it is, and until when it may take."""
+
+    method: Method
+    key: ApiKey
+    request_id: str
+    """The call's x-request-id."""
+    deadline: float | None
+    """On the event loop's clock."""
+
+    def may(self, permission: str) -> bool:
+        """Whether the call's key has a permission."""
+        return permission in self.key.permissions
+
+
+class Service:
+    """Runs decisions and reads for a session, in its workspace."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def change(
+        self,
+        session: Session,
+        request: ChangeRequest,
+        decisions: Sequence[Decision[Any]],
+        respond: Callable[[list[Any]], M],
+    ) -> M:
+        """Run the decisions in one transaction and return the response that `respond` makes of their results.
+
+        Where the request bears a `request_id` that got an OK answer in the last 24 hours, that answer is returned.
+        """
+        once = None
+        if request.request_id:
+            request_id = checked_uuid(request.request_id, "request_id")
+            if not request.validate_only:
+                body = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+                once = Once(request_id, session.method.name, body, lambda results: _kept(respond, results))
+        by = Caller(session.key.id, session.request_id, session.deadline, request.validate_only, once)
+        try:
+            return respond(await self._store.transact(session.key.workspace, decisions, by))
+        except AnsweredBefore as before:
+            return cast("M", session.method.response.FromString(before.answer))
+
+    async def lookup(self, session: Session, keys: Collection[Key]) -> Graph:
+        """Return what the keys reach."""
+        return await self._store.read(session.key.workspace, keys, session.deadline)
+
+    async def profile(self, session: Session, key: Key, after: Identifier | None, limit: int) -> ProfilePage:
+        """Return a page of a key's profile; PROFILE_NOT_FOUND where it is nobody's."""
+        page = await self._store.read_profile(session.key.workspace, key, after, limit, session.deadline)
+        if page is None:
+            raise AkaError(v1.ERROR_REASON_PROFILE_NOT_FOUND, "No profile has this identifier")
+        return page
+
+
+def _kept(respond: Callable[[list[Any]], Message], results: list[Any]) -> bytes | None:
+    try:
+        return respond(results).SerializeToString()
+    except AkaError:
+        return None

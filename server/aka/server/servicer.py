@@ -1,0 +1,52 @@
+"""The face of the service: each RPC translates its request, makes one call, and translates the answer."""
+
+from functools import partial
+
+from aka.server import messages
+from aka.server.domain.rules import Rules
+from aka.server.service import Service, Session
+from aka.v1 import alias_service_pb2 as v1
+
+
+class AliasServicer:
+    """The RPCs of aka.v1.AliasService, for whatever transport the pipeline serves."""
+
+    def __init__(self, service: Service, rules: Rules) -> None:
+        self._service = service
+        self._rules = rules
+
+    async def Alias(self, request: v1.AliasRequest, session: Session) -> v1.AliasResponse:
+        """Link one id to a user's profile."""
+        decision = messages.alias(request, self._rules, may_merge=session.may("profiles.merge"))
+        respond = partial(messages.alias_response, request)
+        return await self._service.change(session, request, [decision], respond)
+
+    async def BatchAlias(self, request: v1.BatchAliasRequest, session: Session) -> v1.BatchAliasResponse:
+        """Do several Alias requests in one transaction."""
+        decisions = messages.batch_alias(request, self._rules, may_merge=session.may("profiles.merge"))
+        return await self._service.change(session, request, decisions, messages.batch_alias_response)
+
+    async def CreateAliases(self, request: v1.CreateAliasesRequest, session: Session) -> v1.CreateAliasesResponse:
+        """Give user aliases or anonymous ids to profiles."""
+        decisions = messages.create_aliases(request, self._rules)
+        return await self._service.change(session, request, decisions, messages.create_aliases_response)
+
+    async def Identify(self, request: v1.IdentifyRequest, session: Session) -> v1.IdentifyResponse:
+        """Make profiles known by an external id."""
+        decisions = messages.identify(request, self._rules)
+        return await self._service.change(session, request, decisions, messages.identify_response)
+
+    async def Resolve(self, request: v1.ResolveRequest, session: Session) -> v1.ResolveResponse:
+        """Say whose identifiers are."""
+        keys = messages.resolve(request)
+        return messages.resolve_response(keys, await self._service.lookup(session, keys))
+
+    async def GetProfile(self, request: v1.GetProfileRequest, session: Session) -> v1.GetProfileResponse:
+        """Return a profile and a page of its identifiers."""
+        key, after, limit = messages.get_profile(request)
+        return messages.get_profile_response(key, await self._service.profile(session, key, after, limit))
+
+    async def DeleteAlias(self, request: v1.DeleteAliasRequest, session: Session) -> v1.DeleteAliasResponse:
+        """Unlink one identifier."""
+        decision = messages.delete_alias(request)
+        return await self._service.change(session, request, [decision], messages.delete_alias_response)

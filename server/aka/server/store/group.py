@@ -1,0 +1,166 @@
+"""Group commit: what waits is taken together, done in one go, and answered one by one.
+
+The same serves reads: what arrives while a read is under way is joined to the next.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from aka.server.errors import AkaError
+from aka.v1 import alias_service_pb2 as v1
+
+W = TypeVar("W")
+R = TypeVar("R")
+
+MAX_DECISIONS: Final = 512
+MAX_KEYS: Final = 4096
+MAX_WAITING: Final = 4096
+"""Decisions that may wait; what comes beyond them is refused at once."""
+BULK: Final = 10
+"""A piece of work with more decisions than this is bulk, which gets a quarter of a group while other work waits."""
+LINGER: Final = 3
+"""Turns of the event loop to wait for company before a group is taken."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting(Generic[W, R]):
+    work: W
+    decisions: int
+    keys: int
+    deadline: float | None
+    answer: asyncio.Future[R]
+
+
+@dataclass(slots=True)
+class _Lane(Generic[W, R]):
+    waiting: deque[_Waiting[W, R]] = field(default_factory=deque)
+
+    def take(self, group: list[_Waiting[W, R]], decisions: int, keys: int) -> tuple[int, int]:
+        """Move the oldest into the group while there is room; return the room that is left."""
+        while self.waiting and (not group or (self.waiting[0].decisions <= decisions and self.waiting[0].keys <= keys)):
+            item = self.waiting.popleft()
+            decisions -= item.decisions
+            keys -= item.keys
+            group.append(item)
+        return decisions, keys
+
+
+class Grouped(Generic[W, R]):
+    """Runs pieces of work in groups, the oldest first, at most `MAX_DECISIONS` and `MAX_KEYS` a group.
+
+    `run` does a group and returns one result a piece, or an error that is that piece's answer. Where `run` raises
+    AkaError the whole group gets it. Where it raises anything else the pieces run again one by one, so that only
+    the culprit fails, with INTERNAL; so `run` must leave nothing behind when it raises.
+    """
+
+    def __init__(self, run: Callable[[Sequence[W]], Awaitable[Sequence[R | Exception]]]) -> None:
+        self._run = run
+        self._calls: _Lane[W, R] = _Lane()
+        self._bulk: _Lane[W, R] = _Lane()
+        self._waiting = 0
+        self._pace = 0.0
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._worker = asyncio.get_running_loop().create_task(self._work())
+
+    @property
+    def waiting(self) -> int:
+        """Decisions that wait for a group."""
+        return self._waiting
+
+    async def submit(self, work: W, *, decisions: int, keys: int, deadline: float | None) -> R:
+        """Return the work's result, or raise its error.
+
+        OVERLOADED at once where too much waits, or where the answer could not come before `deadline` (on the loop's
+        clock); DEADLINE where it passed before the work's turn. Work whose caller is cancelled before its turn is
+        not done; later it is, and the answer is dropped.
+        """
+        if self._closing:
+            raise AkaError(v1.ERROR_REASON_STORE_UNAVAILABLE, "The server is stopping; nothing was changed")
+        loop = asyncio.get_running_loop()
+        if self._waiting + decisions > MAX_WAITING or self._too_late(deadline, loop.time()):
+            raise AkaError(
+                v1.ERROR_REASON_OVERLOADED,
+                "More waits than the server could do in time; nothing was changed. Repeat the call after a while",
+                waiting=str(self._waiting),
+            )
+        answer: asyncio.Future[R] = loop.create_future()
+        lane = self._bulk if decisions > BULK else self._calls
+        lane.waiting.append(_Waiting(work, decisions, keys, deadline, answer))
+        self._waiting += decisions
+        self._wake.set()
+        return await answer
+
+    async def close(self) -> None:
+        """Take nothing more, and return when all that waits is done."""
+        self._closing = True
+        self._wake.set()
+        await self._worker
+
+    def _too_late(self, deadline: float | None, now: float) -> bool:
+        if deadline is None:
+            return False
+        groups_ahead = math.ceil(self._waiting / MAX_DECISIONS)
+        return now + groups_ahead * self._pace > deadline
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            if not (self._calls.waiting or self._bulk.waiting):
+                if self._closing:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+            for _ in range(LINGER):
+                await asyncio.sleep(0)
+            started = loop.time()
+            group = self._take(started)
+            if group:
+                await self._answer(group)
+                self._pace += (loop.time() - started - self._pace) / 8
+
+    def _take(self, now: float) -> list[_Waiting[W, R]]:
+        group: list[_Waiting[W, R]] = []
+        decisions, keys = MAX_DECISIONS, MAX_KEYS
+        if self._calls.waiting and self._bulk.waiting:
+            spared_decisions, spared_keys = self._bulk.take(group, decisions // 4, keys // 4)
+            decisions += spared_decisions - decisions // 4
+            keys += spared_keys - keys // 4
+        for lane in (self._calls, self._bulk):
+            decisions, keys = lane.take(group, decisions, keys)
+        self._waiting -= sum(item.decisions for item in group)
+        return [item for item in group if not _dropped(item, now)]
+
+    async def _answer(self, group: Sequence[_Waiting[W, R]]) -> None:
+        try:
+            results: Sequence[R | Exception] = await self._run([item.work for item in group])
+        except AkaError as refusal:
+            results = [refusal] * len(group)
+        except Exception as bug:
+            if len(group) > 1:
+                for item in group:
+                    await self._answer([item])
+                return
+            results = [bug]
+        for item, result in zip(group, results, strict=True):
+            if item.answer.done():
+                continue
+            if isinstance(result, Exception):
+                item.answer.set_exception(result)
+            else:
+                item.answer.set_result(result)
+
+
+def _dropped(item: _Waiting[W, R], now: float) -> bool:
+    if item.answer.done():
+        return True
+    if item.deadline is not None and item.deadline <= now:
+        item.answer.set_exception(
+            AkaError(v1.ERROR_REASON_DEADLINE, "The deadline passed before the call's turn came; nothing was changed")
+        )
+        return True
+    return False

@@ -1,0 +1,234 @@
+"""The store over one SQLite file, or memory: every change goes through one writer, in groups."""
+
+import sqlite3
+import time
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Self
+
+import uuid_utils
+
+from aka.server.domain.graph import Decision, Graph
+from aka.server.domain.identifiers import Identifier, Key, ProfileId
+from aka.server.errors import AkaError
+from aka.server.store.deciding import Call, Decided, Verdict, decide
+from aka.server.store.group import Grouped
+from aka.server.store.sqlite_file import (
+    MEMORY,
+    CannotOpen,
+    Connection,
+    Ownership,
+    commit,
+    migrate,
+    own,
+    pending,
+    roll_back,
+)
+from aka.server.store.sqlite_graph import forget_answers, load, load_kept, load_labels, load_page, write
+from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, ApiKey, Caller, ProfilePage, Workspace
+
+OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What some keys reach."""
+
+    workspace: Workspace
+    keys: Collection[Key]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A profile and a page of its identifiers."""
+
+    workspace: Workspace
+    key: Key
+    after: Identifier | None
+    limit: int
+
+
+class SqliteStore:
+    """A `Store` over one SQLite file. `:memory:` lives as long as the store, and reads through the writer."""
+
+    def __init__(self, path: str, owner: Ownership | None) -> None:
+        self._owner = owner
+        self._writer = Connection(path, writes=True)
+        self._reader = self._writer if path == MEMORY else Connection(path, writes=False)
+        self._forget_at = 0
+        self._changes: Grouped[Call, list[Any]] = Grouped(self._run_calls)
+        self._reads: Grouped[Lookup | Page, Any] = Grouped(self._run_reads)
+
+    @classmethod
+    async def open(cls, path: str) -> Self:
+        """Take the file, make it if it is not there, and bring its tables up to date; CannotOpen otherwise."""
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise CannotOpen(f"SQLite {sqlite3.sqlite_version} is too old; aka needs 3.37 or newer")
+        store = cls(path, own(path))
+        try:
+            await store._writer.run(migrate)
+            if store._reader is not store._writer:
+                await store._reader.run(pending)
+        except (sqlite3.Error, AkaError, CannotOpen) as error:
+            await store.close()
+            why = error.__cause__ if isinstance(error, AkaError) and error.__cause__ else error
+            raise CannotOpen(f"{path} cannot be opened: {why}") from error
+        return store
+
+    async def read(self, workspace: Workspace, keys: Collection[Key], deadline: float | None) -> Graph:
+        """See `Store.read`. Reads that wait are joined."""
+        graph: Graph = await self._reads.submit(
+            Lookup(workspace, keys), decisions=len(keys), keys=len(keys), deadline=deadline
+        )
+        return graph
+
+    async def read_profile(
+        self, workspace: Workspace, key: Key, after: Identifier | None, limit: int, deadline: float | None
+    ) -> ProfilePage | None:
+        """See `Store.read_profile`."""
+        page: ProfilePage | None = await self._reads.submit(
+            Page(workspace, key, after, limit), decisions=1, keys=limit, deadline=deadline
+        )
+        return page
+
+    async def transact(self, workspace: Workspace, decisions: Sequence[Decision[Any]], by: Caller) -> list[Any]:
+        """See `Store.transact`. Calls that wait are committed together."""
+        return await self._changes.submit(
+            Call(workspace, decisions, by),
+            decisions=len(decisions),
+            keys=sum(len(decision.keys) for decision in decisions),
+            deadline=by.deadline,
+        )
+
+    async def find_api_key(self, digest: bytes) -> ApiKey | None:
+        """See `Store.find_api_key`."""
+        return await self._reader.run(lambda connection: _find_api_key(connection, digest))
+
+    async def add_first_api_key(
+        self, workspace: str, digest: bytes, name: str, prefix: str, permissions: Collection[str]
+    ) -> bool:
+        """See `Store.add_first_api_key`."""
+        row = uuid_utils.uuid7().bytes, digest, name, prefix, " ".join(sorted(permissions))
+        return await self._writer.run(lambda connection: _add_first_api_key(connection, workspace, row))
+
+    async def close(self) -> None:
+        """See `Store.close`. The file is checkpointed and its lock let go."""
+        await self._changes.close()
+        await self._reads.close()
+        if self._reader is not self._writer:
+            await self._reader.close()
+        with suppress(sqlite3.Error):  # what was acknowledged is in the log, checkpointed or not
+            await self._writer.close()
+        if self._owner is not None:
+            self._owner.release()
+            self._owner = None
+
+    async def _run_calls(self, calls: Sequence[Call]) -> Sequence[Verdict]:
+        return await self._writer.run(lambda connection: self._commit_group(connection, calls))
+
+    async def _run_reads(self, reads: Sequence[Lookup | Page]) -> Sequence[Any]:
+        return await self._reader.run(lambda connection: _read_group(connection, reads))
+
+    def _commit_group(self, connection: sqlite3.Connection, calls: Sequence[Call]) -> Sequence[Verdict]:
+        """Load, decide, write and commit a group, on the writer's thread."""
+        now = time.time_ns() // 1000
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            verdicts: dict[int, Verdict] = {}
+            for workspace, places in _by_workspace(calls).items():
+                decided = _run(connection, workspace, [calls[place] for place in places], now)
+                verdicts.update(zip(places, decided.verdicts, strict=True))
+            if now >= self._forget_at:
+                forget_answers(connection, now - ANSWERS_ARE_KEPT_FOR)
+                self._forget_at = now + 1_000_000
+        except BaseException:
+            roll_back(connection)
+            raise
+        commit(connection)
+        return [verdicts[place] for place in range(len(calls))]
+
+
+def new_profile_id() -> ProfileId:
+    """Return a new UUIDv7."""
+    return ProfileId(uuid_utils.uuid7().bytes)
+
+
+def _by_workspace(calls: Sequence[Call | Lookup | Page]) -> dict[Workspace, list[int]]:
+    places: dict[Workspace, list[int]] = {}
+    for place, call in enumerate(calls):
+        places.setdefault(call.workspace, []).append(place)
+    return places
+
+
+def _run(connection: sqlite3.Connection, workspace: Workspace, calls: Sequence[Call], now: int) -> Decided:
+    decisions = [decision for call in calls for decision in call.decisions]
+    keys = dict.fromkeys(key for decision in decisions for key in decision.keys)
+    graph = load(connection, workspace, keys, now, new_profile_id)
+    users = {user for decision in decisions if (user := decision.labels_of) is not None}
+    profiles = {profile.id for user in users if (profile := graph.find(user)) and profile.user_aliases}
+    if profiles:
+        load_labels(connection, workspace, graph, profiles)
+    request_ids = [call.by.once.request_id for call in calls if call.by.once is not None]
+    kept = load_kept(connection, workspace, request_ids, now - ANSWERS_ARE_KEPT_FOR)
+    steps = decide(graph, calls, kept)
+    try:
+        while True:
+            scratch, profile_id = next(steps)
+            load_labels(connection, workspace, scratch, [profile_id])
+    except StopIteration as stop:
+        decided: Decided = stop.value
+    write(connection, workspace, graph, decided)
+    return decided
+
+
+def _read_group(connection: sqlite3.Connection, reads: Sequence[Lookup | Page]) -> Sequence[Any]:
+    connection.execute("BEGIN")  # one snapshot for all
+    try:
+        results: dict[int, Any] = {}
+        for workspace, places in _by_workspace(reads).items():
+            lookups = {}
+            for place in places:
+                read = reads[place]
+                if isinstance(read, Lookup):
+                    lookups[place] = read
+                else:
+                    results[place] = load_page(connection, workspace, read.key, read.after, read.limit)
+            keys = dict.fromkeys(key for read in lookups.values() for key in read.keys)
+            graph = load(connection, workspace, keys, 0, new_profile_id)
+            results.update(dict.fromkeys(lookups, graph))
+        return [results[place] for place in range(len(reads))]
+    finally:
+        roll_back(connection)
+
+
+def _find_api_key(connection: sqlite3.Connection, digest: bytes) -> ApiKey | None:
+    row = connection.execute(
+        "SELECT id, workspace, name, permissions, expires_at, revoked_at FROM api_keys WHERE digest = ?", (digest,)
+    ).fetchone()
+    if row is None:
+        return None
+    key_id, workspace, name, permissions, expires_at, revoked_at = row
+    return ApiKey(key_id, workspace, name, frozenset(permissions.split()), expires_at, revoked_at)
+
+
+def _add_first_api_key(connection: sqlite3.Connection, workspace: str, row: tuple[Any, ...]) -> bool:
+    now = time.time_ns() // 1000
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if connection.execute("SELECT 1 FROM api_keys LIMIT 1").fetchone():
+            roll_back(connection)
+            return False
+        connection.execute(
+            "INSERT INTO workspaces (name, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (workspace, now)
+        )
+        connection.execute(
+            "INSERT INTO api_keys (workspace, id, digest, name, prefix, permissions, created_at)"
+            " VALUES ((SELECT id FROM workspaces WHERE name = ?), ?, ?, ?, ?, ?, ?)",
+            (workspace, *row, now),
+        )
+    except BaseException:
+        roll_back(connection)
+        raise
+    commit(connection)
+    return True

@@ -1,0 +1,237 @@
+"""A SQLite file and the connections to it: one owner, one writer, readers beside it.
+
+SQLite 3.7.0 to 3.51.2 can lose commits where two connections write or checkpoint at once (the WAL-reset bug that
+SQLite documents), so exactly one connection does either, and exactly one process has the file.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import quote
+
+import aiosqlite
+
+from aka.server.store.store import outcome_unknown, store_unavailable
+
+T = TypeVar("T")
+
+MEMORY: Final = ":memory:"
+BUSY_TIMEOUT_MS: Final = 1000
+
+_OUTAGES: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+_UNCOMMITTED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_LOCKED})
+"""Errors of a COMMIT after which the transaction certainly is not in the file."""
+
+
+class CannotOpen(Exception):
+    """The database cannot be opened; the message is one line for the operator."""
+
+
+class CommitFailed(Exception):
+    """COMMIT raised, and whether the transaction is in the file is not known."""
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code of an error; 0 where the error is not SQLite's."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
+
+
+class Connection:
+    """One connection to the file and the thread that it lives on. Opens itself again after it broke."""
+
+    def __init__(self, path: str, *, writes: bool) -> None:
+        self._path = path
+        self._writes = writes
+        self._aiosqlite: aiosqlite.Connection | None = None
+        self._opening = asyncio.Lock()
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on the connection's thread as one piece, which nobody's cancellation cuts in half.
+
+        Raises STORE_UNAVAILABLE where SQLite cannot work, and OUTCOME_UNKNOWN where it failed while committing.
+        """
+        try:
+            if self._aiosqlite is None:
+                await self.open()
+            assert self._aiosqlite is not None
+            raw = self._aiosqlite._conn
+            # aiosqlite's public methods cost a hop to its thread a statement; this is one hop for all of them.
+            result: T = await self._aiosqlite._execute(work, raw)  # type: ignore[no-untyped-call]
+            return result
+        except CommitFailed:
+            await self._drop()
+            raise outcome_unknown() from None
+        except sqlite3.Error as error:
+            code = primary_code(error)
+            if code not in _OUTAGES:
+                raise
+            if code not in _UNCOMMITTED:
+                await self._drop()
+            raise store_unavailable(getattr(error, "sqlite_errorname", "SQLITE_ERROR")) from error
+
+    async def open(self) -> None:
+        """Connect, with the settings that every statement relies on. Raises sqlite3.Error."""
+        async with self._opening:
+            if self._aiosqlite is not None:
+                return
+            uri = MEMORY if self._path == MEMORY else f"file:{quote(self._path)}?mode={'rwc' if self._writes else 'ro'}"
+            connection = await aiosqlite.connect(uri, uri=True, isolation_level=None, cached_statements=512)
+            try:
+                await connection._execute(self._set_up, connection._conn)  # type: ignore[no-untyped-call]
+            except sqlite3.Error:
+                await connection.close()
+                raise
+            self._aiosqlite = connection
+
+    async def close(self) -> None:
+        """Let the connection go; the writer's checkpoints the file."""
+        if self._aiosqlite is not None:
+            connection, self._aiosqlite = self._aiosqlite, None
+            await connection.close()
+
+    async def _drop(self) -> None:
+        if self._path != MEMORY:  # an in-memory database would go with its connection
+            with contextlib.suppress(sqlite3.Error):
+                await self.close()
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA cache_size = -16384")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        if self._writes:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+
+
+def commit(connection: sqlite3.Connection) -> None:
+    """Commit, or leave nothing behind: CommitFailed where only a reopened file can tell."""
+    try:
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if primary_code(error) not in _UNCOMMITTED:
+            raise CommitFailed from error
+        roll_back(connection)
+        raise
+
+
+def roll_back(connection: sqlite3.Connection) -> None:
+    """Undo the transaction, if SQLite has not done so itself."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+class Ownership:
+    """The lock that makes this process the only one that has a SQLite file. Gone with the process, however it ends."""
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._file)
+            raise CannotOpen(
+                f"{path} is served by another aka process; one process owns a SQLite file (its lock: {path}.lock)"
+            ) from None
+
+    def release(self) -> None:
+        """Let another process have the file."""
+        os.close(self._file)
+
+
+def own(path: str) -> Ownership | None:
+    """Take the file for this process; CannotOpen where that cannot be. A database in memory needs no owner."""
+    if path == MEMORY:
+        return None
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise CannotOpen(f"{path} cannot be opened: the folder {folder} does not exist")
+    try:
+        return Ownership(path)
+    except OSError as error:
+        raise CannotOpen(f"{path} cannot be opened: {error.strerror}") from error
+
+
+Migration = tuple[int, str, str]
+"""Number, name and SQL."""
+
+
+def migrations() -> list[Migration]:
+    """Return all migrations that this aka knows, in order."""
+    found = []
+    for file in files(__package__).joinpath("migrations").iterdir():
+        number, _, name = file.name.removesuffix(".sql").partition("_")
+        found.append((int(number), name, file.read_text(encoding="utf-8")))
+    return sorted(found)
+
+
+def pending(connection: sqlite3.Connection) -> list[Migration]:
+    """Return what `migrate` would apply; CannotOpen where the database is newer than this aka, or not aka's."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if tables and "migrations" not in tables:
+        raise CannotOpen("the database holds tables that are not aka's; name another file")
+    applied = {number for (number,) in connection.execute("SELECT number FROM migrations")} if tables else set()
+    known = migrations()
+    unknown = applied - {number for number, _, _ in known}
+    if unknown:
+        raise CannotOpen(
+            f"the database is from a newer aka (migration {max(unknown)}; this one knows up to {known[-1][0]});"
+            " use that aka, or a backup from before the upgrade"
+        )
+    return [migration for migration in known if migration[0] not in applied]
+
+
+def migrate(connection: sqlite3.Connection) -> list[Migration]:
+    """Apply what is pending, each in a transaction of its own, and return it. The caller owns the file."""
+    todo = pending(connection)
+    for number, name, sql in todo:
+        try:
+            connection.executescript(
+                "BEGIN IMMEDIATE;"
+                "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL,"
+                " applied_at INTEGER NOT NULL) STRICT;"
+                f"{sql};"
+                f"INSERT INTO migrations VALUES ({number}, '{name}', strftime('%s', 'now') * 1000000);"
+                "COMMIT;"
+            )
+        except sqlite3.Error:
+            roll_back(connection)
+            raise
+    return todo
+
+
+def migrate_file(path: str, *, apply: bool) -> list[Migration]:
+    """Return the migrations that a file lacks, having applied them if asked to; CannotOpen where that cannot be."""
+    if path == MEMORY or not (apply or Path(path).exists()):
+        return migrations()
+    owner = own(path)
+    try:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            return migrate(connection) if apply else pending(connection)
+    except sqlite3.Error as error:
+        raise CannotOpen(f"{path} cannot be opened: {error}") from error
+    finally:
+        if owner is not None:
+            owner.release()

@@ -1,0 +1,138 @@
+"""What a store promises: it runs pure decisions, durably, and knows none of their rules."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, NewType, Protocol
+
+from aka.server.domain.graph import Decision, Graph, Link, Profile
+from aka.server.domain.identifiers import Identifier, Key, ProfileId
+from aka.server.errors import AkaError
+from aka.v1 import alias_service_pb2 as v1
+
+Workspace = NewType("Workspace", int)
+"""A tenant's number. It leads every key of every table."""
+
+ANSWERS_ARE_KEPT_FOR = 24 * 3600 * 1_000_000
+"""Microseconds that a `request_id` gets its first answer again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A call's `request_id`: the same method and fingerprint get the first OK answer again."""
+
+    request_id: bytes
+    method: str
+    fingerprint: bytes
+    """SHA-256 of the request."""
+    keep: Callable[[list[Any]], bytes | None]
+    """Writes the answer that the results make; None where it is not OK and so is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, until when, and how."""
+
+    api_key: bytes
+    """The key's id, for the journal."""
+    request: str
+    """The call's x-request-id, for the journal."""
+    deadline: float | None = None
+    """When the caller stops waiting, on the event loop's clock."""
+    validate_only: bool = False
+    """Answer and write nothing."""
+    once: Once | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An answer that a `request_id` got before."""
+
+    method: str
+    fingerprint: bytes
+    answer: bytes
+
+
+class AnsweredBefore(Exception):
+    """The call's `request_id` has an answer already: this one."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key, without its secret. Times are in microseconds since the epoch."""
+
+    id: bytes
+    workspace: Workspace
+    name: str
+    permissions: frozenset[str]
+    expires_at: int | None
+    revoked_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProfilePage:
+    """A living profile and some of its identifiers, in (label, name) order."""
+
+    profile: Profile
+    identifiers: Sequence[tuple[Identifier, Link]]
+    more: bool
+    """Whether other identifiers follow."""
+    tombstones: Sequence[ProfileId]
+    """The newest 100, newest first."""
+
+
+class Store(Protocol):
+    """Keeps the identity graph. Identifiers compare byte for byte in every store.
+
+    Every method raises AkaError STORE_UNAVAILABLE where the store cannot be reached, OVERLOADED where more waits
+    than it could do in time, and DEADLINE where the caller's deadline passed before its turn.
+    """
+
+    async def read(self, workspace: Workspace, keys: Collection[Key], deadline: float | None) -> Graph:
+        """Return the part of the graph that the keys reach, as last committed."""
+        ...
+
+    async def read_profile(
+        self, workspace: Workspace, key: Key, after: Identifier | None, limit: int, deadline: float | None
+    ) -> ProfilePage | None:
+        """Return the profile of a key with at most `limit` identifiers after `after`; None where it is nobody's."""
+        ...
+
+    async def transact(self, workspace: Workspace, decisions: Sequence[Decision[Any]], by: Caller) -> list[Any]:
+        """Load what the decisions' keys reach, run them in order, write their changes and the journal, commit once.
+
+        Returns an answer or an AkaError for each. What a decision raises writes nothing and is its own answer;
+        the decisions beside it go on. A decision may run again after a clash, and in one transaction with others'.
+        Raises AnsweredBefore, or REQUEST_ID_REUSED, where `by.once` says so; OUTCOME_UNKNOWN where the commit failed.
+        """
+        ...
+
+    async def find_api_key(self, digest: bytes) -> ApiKey | None:
+        """Return the key with this SHA-256, whether or not it is still good."""
+        ...
+
+    async def add_first_api_key(
+        self, workspace: str, digest: bytes, name: str, prefix: str, permissions: Collection[str]
+    ) -> bool:
+        """Add a key, and its workspace if need be, where the store has no key at all; say whether it was added."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what waits and let the store go."""
+        ...
+
+
+def store_unavailable(why: str) -> AkaError:
+    """Say that the store could not be used, and that nothing was changed."""
+    return AkaError(v1.ERROR_REASON_STORE_UNAVAILABLE, f"The store cannot be used now ({why}); nothing was changed")
+
+
+def outcome_unknown() -> AkaError:
+    """Say that a commit failed half-way."""
+    return AkaError(
+        v1.ERROR_REASON_OUTCOME_UNKNOWN,
+        "The store failed while committing; the change was made or was not. Repeat the call to know",
+    )
