@@ -6,12 +6,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
-BUF_BASE ?= .git\#branch=main,ref=HEAD~1
 STUBS := protos/aka/v1/alias_service
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("aka needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
@@ -72,6 +71,10 @@ stubs: install ## Generate the stubs from the protos
 .PHONY: bench
 bench: install ## Measure aka beside what its transport and its database allow
 	$(BIN)/python -m benchmarks $(if $(ROWS),--rows $(ROWS))
+
+.PHONY: bench-short
+bench-short: install ## Run every benchmark for a moment; fails on errors only
+	$(BIN)/python -m benchmarks --short
 
 .PHONY: clean
 clean: ## Remove what was installed and generated, but no database

@@ -1,0 +1,1 @@
+"""Keeping the identity graph: the promise, the group commit, and the backends."""
