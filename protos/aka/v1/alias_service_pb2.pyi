@@ -32,8 +32,9 @@ seconds) where a limit is in force.
 
 Errors. Every error that aka makes bears a `google.rpc.ErrorInfo` in its
 details, with the domain `aka`, a reason named as in ErrorReason without the
-prefix, and the values of its message in the metadata; INVALID_ARGUMENT bears
-a `google.rpc.BadRequest` with the field's path too.
+prefix, and the values of its message in the metadata. INVALID_ARGUMENT bears
+a `google.rpc.BadRequest` with the field's path too, unless the message could
+not be decoded at all.
 """
 
 from collections import abc as _abc

@@ -92,7 +92,8 @@ class AliasServiceServicer(object):
     def BatchAlias(self, request, context):
         """BatchAlias does 1 to 100 Alias requests in order, in one transaction, each
         whole or not at all; a later one sees what an earlier one did. An item that
-        is refused has its own error in the results; the call is OK.
+        is refused has its own error in the results; the call is OK. Needs
+        `aliases.write`; an item that lacks `profiles.merge` is refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

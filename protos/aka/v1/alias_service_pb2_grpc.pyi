@@ -32,8 +32,9 @@ seconds) where a limit is in force.
 
 Errors. Every error that aka makes bears a `google.rpc.ErrorInfo` in its
 details, with the domain `aka`, a reason named as in ErrorReason without the
-prefix, and the values of its message in the metadata; INVALID_ARGUMENT bears
-a `google.rpc.BadRequest` with the field's path too.
+prefix, and the values of its message in the metadata. INVALID_ARGUMENT bears
+a `google.rpc.BadRequest` with the field's path too, unless the message could
+not be decoded at all.
 """
 
 from aka.v1 import alias_service_pb2 as _alias_service_pb2
@@ -78,7 +79,8 @@ class AliasServiceStub:
     BatchAlias: _grpc.UnaryUnaryMultiCallable[_alias_service_pb2.BatchAliasRequest, _alias_service_pb2.BatchAliasResponse]
     """BatchAlias does 1 to 100 Alias requests in order, in one transaction, each
     whole or not at all; a later one sees what an earlier one did. An item that
-    is refused has its own error in the results; the call is OK.
+    is refused has its own error in the results; the call is OK. Needs
+    `aliases.write`; an item that lacks `profiles.merge` is refused.
     """
     CreateAliases: _grpc.UnaryUnaryMultiCallable[_alias_service_pb2.CreateAliasesRequest, _alias_service_pb2.CreateAliasesResponse]
     """CreateAliases gives 1 to 50 user aliases or anonymous ids to existing
@@ -121,7 +123,8 @@ class AliasServiceAsyncStub(AliasServiceStub):
     BatchAlias: _aio.UnaryUnaryMultiCallable[_alias_service_pb2.BatchAliasRequest, _alias_service_pb2.BatchAliasResponse]  # type: ignore[assignment]
     """BatchAlias does 1 to 100 Alias requests in order, in one transaction, each
     whole or not at all; a later one sees what an earlier one did. An item that
-    is refused has its own error in the results; the call is OK.
+    is refused has its own error in the results; the call is OK. Needs
+    `aliases.write`; an item that lacks `profiles.merge` is refused.
     """
     CreateAliases: _aio.UnaryUnaryMultiCallable[_alias_service_pb2.CreateAliasesRequest, _alias_service_pb2.CreateAliasesResponse]  # type: ignore[assignment]
     """CreateAliases gives 1 to 50 user aliases or anonymous ids to existing
@@ -173,7 +176,8 @@ class AliasServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_alias_service_pb2.BatchAliasResponse, _abc.Awaitable[_alias_service_pb2.BatchAliasResponse]]:
         """BatchAlias does 1 to 100 Alias requests in order, in one transaction, each
         whole or not at all; a later one sees what an earlier one did. An item that
-        is refused has its own error in the results; the call is OK.
+        is refused has its own error in the results; the call is OK. Needs
+        `aliases.write`; an item that lacks `profiles.merge` is refused.
         """
 
     @_abc_1.abstractmethod

@@ -12,9 +12,9 @@ import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from aka.server import logs
+from aka.server.addresses import CannotListen
 from aka.server.app import serve as serve_until_stopped
 from aka.server.config import SETTINGS, SettingsError, read_settings
-from aka.server.grpc_server import CannotListen
 from aka.server.methods import SERVICE
 from aka.server.store.sqlite_check import check_file
 from aka.server.store.sqlite_file import CannotOpen, migrate_file

@@ -1,9 +1,11 @@
 """The server put together, by hand, in one place; and its life from the first key to the last answer."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
+from shlex import quote
 
 import structlog
 
@@ -12,12 +14,13 @@ from aka.server.config import Settings
 from aka.server.domain.rules import Rules
 from aka.server.first_calls import how_to_call
 from aka.server.grpc_server import GrpcServer
-from aka.server.keys import KeyRing
+from aka.server.keys import KeyRing, digest
 from aka.server.limits import Limiter
 from aka.server.pipeline import Pipeline
 from aka.server.service import Service
 from aka.server.servicer import AliasServicer
 from aka.server.store.sqlite import SqliteStore
+from aka.server.store.sqlite_file import CannotOpen
 
 log = structlog.get_logger("aka.server")
 
@@ -39,6 +42,8 @@ async def serve(settings: Settings) -> None:
         limiter = None if settings.rate_limit is None else Limiter(settings.rate_limit)
         server = GrpcServer(Pipeline(servicer, keys, limiter), keys, reflection_needs=settings.reflection)
         bound = await server.start(settings.grpc_address)
+        gc.freeze()  # what was made so far stays; the collector need not look at it again and again
+        gc.set_threshold(50_000, 20, 100)
         log.info("serving", grpc=bound, database=settings.database, pid=os.getpid())
         if settings.log_format == "text" or (settings.log_format is None and sys.stderr.isatty()):
             print(how_to_call(bound, key), file=sys.stderr, flush=True)
@@ -54,15 +59,22 @@ async def serve(settings: Settings) -> None:
 async def _first_key(store: SqliteStore, settings: Settings) -> str:
     """Give a new database its first key, and return the shell words that stand for a key."""
     given = settings.bootstrap_api_key
-    secret = await bootstrap.add_first_key(store, given)
     if given is not None:
+        secret = await bootstrap.add_first_key(store, given)
+        if secret is None and await store.find_api_key(digest(given)) is None:
+            log.warning("AKA_BOOTSTRAP_API_KEY was not installed: the database has other keys already")
+            return "YOUR_API_KEY"
         return "$AKA_BOOTSTRAP_API_KEY"
-    file = bootstrap.key_file(settings.database)
+    file = bootstrap.key_file(settings.database).absolute()
+    shown = sys.stderr.isatty()
+    try:
+        secret = await bootstrap.add_first_key(store, None, None if shown else file)
+    except OSError as error:
+        raise CannotOpen(f"the first API key cannot be written to {file}: {error.strerror}") from error
     if secret is None:
-        return f"$(cat {file})" if file.exists() else "YOUR_API_KEY"
-    if sys.stderr.isatty():
+        return f"$(cat {quote(str(file))})" if file.exists() else "YOUR_API_KEY"
+    if shown:
         print(f"\nThe first API key, shown only now: {secret}", file=sys.stderr, flush=True)
         return secret
-    bootstrap.write_down(secret, file)
     log.info("first API key written", file=str(file))
-    return f"$(cat {file})"
+    return f"$(cat {quote(str(file))})"

@@ -12,15 +12,24 @@ WORKSPACE: Final = "default"
 NAME: Final = "bootstrap"
 
 
-async def add_first_key(store: Store, given: str | None) -> str | None:
+async def add_first_key(store: Store, given: str | None, file: Path | None = None) -> str | None:
     """Install the given key, or a made-up one, with every permission, where the store has no key at all.
 
-    Returns the key that was installed; None where there was one already.
+    Returns the key that was installed, which is in `file` then; None where there was one already. OSError where
+    the file cannot be written: no key is installed that nobody knows.
     """
     secret = given or keys.new_secret()
+    draft = None if file is None else file.with_name(f"{file.name}.new")
+    if draft is not None:
+        _write_down(secret, draft)
     # Of a key that an operator chose, no part is kept to be listed.
     prefix = "" if given else secret[: len(keys.PREFIX) + 4]
     added = await store.add_first_api_key(WORKSPACE, keys.digest(secret), NAME, prefix, keys.PERMISSIONS)
+    if draft is not None and file is not None:
+        if added:
+            draft.replace(file)
+        else:
+            draft.unlink()
     return secret if added else None
 
 
@@ -29,8 +38,10 @@ def key_file(database: str) -> Path:
     return Path("aka-memory.key" if database == MEMORY else f"{database}.key")
 
 
-def write_down(secret: str, file: Path) -> None:
+def _write_down(secret: str, file: Path) -> None:
     """Write a key into a file that only its owner can read, in place of what was there."""
     file.unlink(missing_ok=True)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
         opened.write(secret + "\n")
+        opened.flush()
+        os.fsync(opened.fileno())

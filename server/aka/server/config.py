@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aka.server import keys
+from aka.server.addresses import address
 from aka.server.domain.reserved import ReservedList
 from aka.server.limits import RateLimit
 from aka.server.store.sqlite_file import MEMORY
@@ -56,18 +57,6 @@ def sqlite_path(url: str) -> str:
     if scheme != "sqlite" or not separator or not path:
         raise ValueError(url)
     return path if path == MEMORY else str(Path(path))
-
-
-def address(text: str) -> str:
-    """Return `HOST:PORT` or `unix:/path`; ValueError where it is neither."""
-    if text.startswith("unix:"):
-        if not text.removeprefix("unix:").startswith("/"):
-            raise ValueError(text)
-        return text
-    host, _, port = text.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise ValueError(text)
-    return text
 
 
 def _bootstrap_api_key(text: str) -> str:

@@ -51,7 +51,7 @@ RETRY_AFTER: Final[dict[Reason, float]] = {
 
 
 class AkaError(Exception):
-    """A refusal: nothing that the refused call or item asked for was done.
+    """An error of a call, or of one item of it. Nothing was done, but where the reason is OUTCOME_UNKNOWN or INTERNAL.
 
     `reason` decides the status (`STATUS`). `text` says what was wrong and what to do; where the error is about
     a `field`, the message begins with that field's path and `text` ends the sentence. `metadata` bears the

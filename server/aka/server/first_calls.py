@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from shlex import quote
 
 _CALLS = (
     ("Identify", '{"aliases_to_identify": [{"external_id": "user_123"}]}'),
@@ -13,10 +14,10 @@ _CALLS = (
 def how_to_call(address: str, key: str) -> str:
     """Return shell lines that make, link and look up a user at `address`; `key` is what the shell takes for a key."""
     beside = Path(sys.executable).with_name("buf")
-    buf = str(beside) if beside.exists() else "buf"
+    buf = quote(str(beside)) if beside.exists() else "buf"
     lines = ["", "In another terminal, as pasted:", "", f'  AKA_KEY="{key}"']
     if address.startswith("unix:"):
-        url, over = "http://localhost/aka.v1.AliasService", f" --unix-socket {address.removeprefix('unix:')}"
+        url, over = "http://localhost/aka.v1.AliasService", f" --unix-socket {quote(address.removeprefix('unix:'))}"
     else:
         url, over = f"http://{address}/aka.v1.AliasService", ""
     lines += [

@@ -10,6 +10,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from aka.server.addresses import CannotListen, is_served
 from aka.server.errors import AkaError
 from aka.server.keys import KeyRing
 from aka.server.methods import METHODS, SERVICE, Method
@@ -34,10 +35,6 @@ _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
-class CannotListen(Exception):
-    """The address cannot be listened on; the message is one line for the operator."""
-
-
 class GrpcServer:
     """aka.v1.AliasService, grpc.health.v1.Health and reflection on one address."""
 
@@ -58,43 +55,54 @@ class GrpcServer:
     async def start(self, address: str) -> str:
         """Listen on `HOST:PORT` or `unix:/path` and return what is bound; port 0 picks one. CannotListen if not."""
         try:
-            port = self._server.add_insecure_port(address)
+            port = 0 if is_served(address) else self._server.add_insecure_port(address)
         except RuntimeError:
             port = 0
         if not port:
             raise CannotListen(f"cannot listen on {address}: it is in use, or not this machine's")
         await self._server.start()
-        await self._health.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
     async def stop(self, grace: float) -> None:
         """Say NOT_SERVING, take no more calls, and give those under way `grace` seconds to end."""
-        await self._health.enter_graceful_shutdown()
-        stopping = asyncio.ensure_future(self._server.stop(grace))
-        await asyncio.sleep(0)
-        self._health.end_watches()
-        await stopping
+        self._health.stop()
+        await self._server.stop(grace)
 
 
-class _Health(health.aio.HealthServicer):
-    """Health whose watchers are told of the end and then let go, so that they do not hold up the server's."""
+class _Health(health_pb2_grpc.HealthServicer):
+    """Health of the server and of its service. Watchers are told of the end and let go, so that none holds it up.
+
+    (Not grpcio-health-checking's servicer: there a watcher that leaves takes the others' news with it, and one that
+    reads nothing blocks whoever sets a status.)
+    """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._watches: set[asyncio.Task[Any]] = set()
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Say NOT_SERVING from now on, and end the watches."""
+        self._stopping.set()
+
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> health_pb2.HealthCheckResponse:
+        """Answer once; NOT_FOUND for a service that is not served."""
+        status = self._status(request.service)
+        if status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "No such service is served")
+        return health_pb2.HealthCheckResponse(status=status)
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
-        watch = asyncio.current_task()
-        assert watch is not None, "a handler runs in a task"
-        self._watches.add(watch)
-        try:
-            await super().Watch(request, context)
-        finally:
-            self._watches.discard(watch)
+        """Answer now and when the server stops, which ends the stream."""
+        told = self._status(request.service)
+        await context.write(health_pb2.HealthCheckResponse(status=told))
+        await self._stopping.wait()
+        if (status := self._status(request.service)) != told:
+            await context.write(health_pb2.HealthCheckResponse(status=status))
 
-    def end_watches(self) -> None:
-        for watch in self._watches:
-            watch.cancel()
+    def _status(self, service: str) -> int:
+        if service not in ("", SERVICE):
+            return health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        stopping = self._stopping.is_set()
+        return health_pb2.HealthCheckResponse.NOT_SERVING if stopping else health_pb2.HealthCheckResponse.SERVING
 
 
 class _KeyForReflection(grpc.aio.ServerInterceptor):

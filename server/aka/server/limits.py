@@ -52,15 +52,11 @@ class Limiter:
         Raises RATE_LIMITED, and counts nothing, where the window has not that much left. A batch larger than the
         whole limit passes when nothing of the window is used, and uses it up.
         """
-        now = self._clock()
-        if not self._ends - self._seconds <= now < self._ends:
-            self._ends = (now // self._seconds + 1) * self._seconds
-            self._used.clear()
+        now = self._turn()
         used = self._used.get(key, 0)
         if used and used + cost > self._calls:
             wait = max(1, math.ceil(self._ends - now))
             raise RateLimited(
-                self.standing(key),
                 f"The API key has {self._calls - used} of its {self._calls} calls a {self._window} left, and this"
                 f" call counts {cost}; wait {wait} s",
                 wait,
@@ -68,18 +64,26 @@ class Limiter:
                 window=self._window,
                 retry_after=str(wait),
             )
-        self._used[key] = min(used + cost, self._calls)
-        return self.standing(key)
+        used = self._used[key] = min(used + cost, self._calls)
+        return Standing(self._calls, self._calls - used, int(self._ends))
 
     def standing(self, key: bytes) -> Standing:
-        """Return where a key stands now."""
+        """Return where a key stands now; nothing is counted."""
+        self._turn()
         return Standing(self._calls, self._calls - self._used.get(key, 0), int(self._ends))
+
+    def _turn(self) -> float:
+        """Begin a new window where the last has ended, and return the time."""
+        now = self._clock()
+        if not self._ends - self._seconds <= now < self._ends:
+            self._ends = (now // self._seconds + 1) * self._seconds
+            self._used.clear()
+        return now
 
 
 class RateLimited(AkaError):
-    """RATE_LIMITED, with where the key stands."""
+    """RATE_LIMITED, with the seconds to wait."""
 
-    def __init__(self, standing: Standing, text: str, wait: float, **metadata: str) -> None:
+    def __init__(self, text: str, wait: float, **metadata: str) -> None:
         super().__init__(v1.ERROR_REASON_RATE_LIMITED, text, **metadata)
         self.retry_after = wait
-        self.standing = standing

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+import traceback
+from typing import Any
 
 import structlog
 
@@ -24,3 +26,21 @@ def set_up(level: str, form: str | None) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    root = logging.getLogger()
+    root.handlers = [handler for handler in root.handlers if not isinstance(handler, _Libraries)] + [_Libraries()]
+
+
+class _Libraries(logging.Handler):
+    """Logs that a library below aka had something to say and where, but not what: grpc's words may be a header."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record's place and the kind of its error."""
+        error = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
+        place = f"{record.pathname}:{record.lineno} {record.funcName}"
+        structlog.get_logger("aka.server").log(record.levelno, record.name, place=place, error=error)
+
+
+def bug(error: Exception, **where: Any) -> None:
+    """Log where a bug came from, but not its message, which may bear an identifier."""
+    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    structlog.get_logger("aka.server").error("internal error", **where, error=type(error).__name__, frames=frames)

@@ -1,9 +1,9 @@
-"""The contract's messages as the domain's values, and back. Field paths are made here and nowhere else."""
+"""The contract's messages as the domain's values, and back."""
 
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -216,11 +216,10 @@ def get_profile_response(key: Key, page: ProfilePage) -> v1.GetProfileResponse:
     return response
 
 
-def _each(items: Iterable[M], field: str, most: int, read: Callable[[M], Decision[Answer]]) -> list[Decision[Answer]]:
-    listed = list(items)
-    _sized(listed, field, most)
+def _each(items: Sequence[M], field: str, most: int, read: Callable[[M], Decision[Answer]]) -> list[Decision[Answer]]:
+    _sized(items, field, most)
     decisions: list[Decision[Answer]] = []
-    for item in listed:
+    for item in items:
         try:
             decisions.append(read(item))
         except AkaError as error:

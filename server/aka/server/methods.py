@@ -33,6 +33,17 @@ def _one(_: Any) -> int:
     return 1
 
 
+def _identify_cost(request: v1.IdentifyRequest) -> int:
+    """Count the items; an external id alone, right after the same one with a subject, is the fallback of that item."""
+    cost = 0
+    before = ""
+    for item in request.aliases_to_identify:
+        alone = item.WhichOneof("subject") is None
+        cost += not (alone and item.external_id == before)
+        before = "" if alone else item.external_id
+    return cost or 1
+
+
 def _method(name: str, permission: str, cost: Callable[[Any], int] = _one) -> Method:
     described = v1.DESCRIPTOR.services_by_name["AliasService"].methods_by_name[name]
     return Method(name, GetMessageClass(described.input_type), GetMessageClass(described.output_type), permission, cost)
@@ -44,7 +55,7 @@ METHODS: Final = {
         _method("Alias", "aliases.write"),
         _method("BatchAlias", "aliases.write", lambda request: len(request.requests) or 1),
         _method("CreateAliases", "aliases.write", lambda request: len(request.user_aliases) or 1),
-        _method("Identify", "aliases.write", lambda request: len(request.aliases_to_identify) or 1),
+        _method("Identify", "aliases.write", _identify_cost),
         _method("Resolve", "profiles.read"),
         _method("GetProfile", "profiles.read"),
         _method("DeleteAlias", "aliases.write"),

@@ -1,24 +1,21 @@
 """What every call passes, whatever it came by: key, permission, limit, deadline, errors."""
 
 import re
-import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import structlog
 import uuid_utils
 from google.protobuf.message import DecodeError, Message
 
+from aka.server import logs
 from aka.server.errors import AkaError, internal
 from aka.server.keys import KeyRing
-from aka.server.limits import Limiter, RateLimited, Standing
+from aka.server.limits import Limiter, Standing
 from aka.server.methods import METHODS, Method
 from aka.server.service import Session
 from aka.server.store.store import ApiKey
 from aka.v1 import alias_service_pb2 as v1
-
-log = structlog.get_logger("aka.server")
 
 Trailers = tuple[tuple[str, str], ...]
 
@@ -60,6 +57,7 @@ class Pipeline:
         if request_id is None or not _REQUEST_ID.fullmatch(request_id):
             request_id = str(uuid_utils.uuid4())
         trailers: Trailers = (("x-request-id", request_id),)
+        key: ApiKey | None = None
         try:
             key = await self._keys.check(incoming.authorization)
             request = self._admit(method, key, body)
@@ -67,12 +65,12 @@ class Pipeline:
                 trailers += _limit_trailers(self._limiter.take(key.id, method.cost(request)))
             session = Session(method, key, request_id, incoming.deadline)
             return Reply(await self._handlers[method.name](request, session), request_id, trailers)
-        except RateLimited as refusal:
-            return Reply(refusal, request_id, trailers + _limit_trailers(refusal.standing))
         except AkaError as refusal:
+            if key is not None and self._limiter is not None:  # counted or not
+                trailers = trailers[:1] + _limit_trailers(self._limiter.standing(key.id))
             return Reply(refusal, request_id, trailers)
         except Exception as bug:
-            _log_bug(bug, method, request_id)
+            logs.bug(bug, method=method.name, request_id=request_id)
             return Reply(internal(), request_id, trailers)
 
     def _admit(self, method: Method, key: ApiKey, body: bytes | Message) -> Message:
@@ -102,9 +100,3 @@ def _limit_trailers(standing: Standing) -> Trailers:
         ("x-ratelimit-remaining", str(remaining)),
         ("x-ratelimit-reset", str(reset)),
     )
-
-
-def _log_bug(bug: Exception, method: Method, request_id: str) -> None:
-    """Log where a bug came from, but not its message, which may bear an identifier."""
-    frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(bug.__traceback__)]
-    log.error("internal error", method=method.name, request_id=request_id, error=type(bug).__name__, frames=frames)

@@ -62,11 +62,11 @@ class Service:
         except AnsweredBefore as before:
             return cast("M", session.method.response.FromString(before.answer))
 
-    async def lookup(self, session: Session, keys: Collection[Key]) -> Graph:
+    async def read(self, session: Session, keys: Collection[Key]) -> Graph:
         """Return what the keys reach."""
         return await self._store.read(session.key.workspace, keys, session.deadline)
 
-    async def profile(self, session: Session, key: Key, after: Identifier | None, limit: int) -> ProfilePage:
+    async def read_profile(self, session: Session, key: Key, after: Identifier | None, limit: int) -> ProfilePage:
         """Return a page of a key's profile; PROFILE_NOT_FOUND where it is nobody's."""
         page = await self._store.read_profile(session.key.workspace, key, after, limit, session.deadline)
         if page is None:

@@ -28,6 +28,9 @@ class Alias:
     | user unknown, the alias's profile anonymous | IDENTIFIED by the user id |
     | user unknown, the alias's profile identified | LINKED: the user id joins it |
     | both known | MERGED: the identified one survives, else the user's |
+
+    Joining two identified profiles without `may_merge` is PERMISSION_MISSING. Before anything is written:
+    LABEL_TAKEN (of a merge) and TOO_MANY_IDENTIFIERS.
     """
 
     user: Identifier | ProfileId
@@ -45,7 +48,7 @@ class Alias:
 
     @property
     def labels_of(self) -> None:
-        """None: ids have no label."""
+        """None: only a merge of two profiles that both have user aliases asks for labels."""
 
     def decide(self, graph: Graph) -> tuple[Answer, tuple[Change, ...]]:
         """Return the answer and the changes; AkaError by the table."""

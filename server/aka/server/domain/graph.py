@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol, TypeVar
 
-from aka.server.domain.changes import Change, Created, Identified, Linked, Merged, Unlinked
+from aka.server.domain.changes import Change, Created, Identified, Linked, Unlinked
 from aka.server.domain.identifiers import Identifier, Key, ProfileId
 
 T_co = TypeVar("T_co", covariant=True)
@@ -169,31 +169,16 @@ class Graph:
     def fold(self, change: Change) -> None:
         """Make a change visible to the decisions that follow, and put it on record."""
         self.changes.append(change)
-        match change:
-            case Created(profile, identifier, primary, anonymous):
-                self._survivors[profile] = profile
-                self._profiles[profile] = Profile(
-                    profile, identifier.name if primary else None, 0, 0, 0, self.now, self.now
-                )
-                self._parts[profile] = ()
-                self.made.add(profile)
-                self._put(profile, identifier, anonymous)
-            case Linked(profile, identifier, anonymous):
-                self._put(profile, identifier, anonymous)
-            case Unlinked(profile, identifier):
-                self._links[identifier] = None
-                self._count(profile, -1, 0 if identifier.is_id else -1)
-                if not identifier.is_id:
-                    self._unlinked.add(identifier)
-                    if known := self._labels.get(profile):
-                        known.pop(identifier.label, None)
-            case Identified(profile, identifier):
-                link = self._links[identifier]
-                assert link is not None, "only an identifier of the profile becomes its primary id"
-                self._links[identifier] = link._replace(anonymous=False)
-                self._profiles[profile] = self._profiles[profile]._replace(primary=identifier.name, updated_at=self.now)
-            case Merged(loser, survivor, orphaned=orphaned):
-                self._merge(self._profiles.pop(loser), self._profiles[survivor], orphaned=orphaned)
+        if isinstance(change, Created):
+            self._create(change)
+        elif isinstance(change, Linked):
+            self._link(*change)
+        elif isinstance(change, Unlinked):
+            self._unlink(change.profile, change.identifier)
+        elif isinstance(change, Identified):
+            self._identify(change.profile, change.identifier)
+        else:
+            self._merge(self._profiles.pop(change.loser), self._profiles[change.survivor], orphaned=change.orphaned)
 
     def trial(self) -> "Graph":
         """Return a copy that can be folded into and thrown away."""
@@ -212,23 +197,41 @@ class Graph:
             profile_id = survivor
         return profile_id
 
-    def _put(self, profile: ProfileId, identifier: Identifier, anonymous: bool) -> None:
-        self._links[identifier] = Link(profile, anonymous, self.now)
-        self._count(profile, 1, 0 if identifier.is_id else 1)
-        if not identifier.is_id:
-            self._labels.setdefault(profile, {})[identifier.label] = identifier.name
+    def _create(self, created: Created) -> None:
+        profile, identifier, primary, anonymous = created
+        self._survivors[profile] = profile
+        self._parts[profile] = ()
+        self._profiles[profile] = Profile(profile, identifier.name if primary else None, 0, 0, 0, self.now, self.now)
+        self.made.add(profile)
+        self._link(profile, identifier, anonymous)
 
-    def _count(self, profile: ProfileId, identifiers: int, user_aliases: int) -> None:
-        header = self._profiles[profile]
+    def _link(self, profile: ProfileId, identifier: Identifier, anonymous: bool) -> None:
+        self._links[identifier] = Link(profile, anonymous, self.now)
+        if identifier.label:
+            self._labels.setdefault(profile, {})[identifier.label] = identifier.name
+        self._count(profile, identifier, 1)
+
+    def _unlink(self, profile: ProfileId, identifier: Identifier) -> None:
+        self._links[identifier] = None
+        if identifier.label:
+            self._unlinked.add(identifier)
+            if known := self._labels.get(profile):
+                known.pop(identifier.label, None)
+        self._count(profile, identifier, -1)
+
+    def _count(self, profile: ProfileId, identifier: Identifier, by: int) -> None:
+        _, primary, identifiers, user_aliases, tombstones, created_at, _ = self._profiles[profile]
+        if identifier.label:
+            user_aliases += by
         self._profiles[profile] = Profile(
-            profile,
-            header.primary,
-            header.identifiers + identifiers,
-            header.user_aliases + user_aliases,
-            header.tombstones,
-            header.created_at,
-            self.now,
+            profile, primary, identifiers + by, user_aliases, tombstones, created_at, self.now
         )
+
+    def _identify(self, profile: ProfileId, identifier: Identifier) -> None:
+        link = self._links[identifier]
+        assert link is not None, "only an identifier of the profile becomes its primary id"
+        self._links[identifier] = link._replace(anonymous=False)
+        self._profiles[profile] = self._profiles[profile]._replace(primary=identifier.name, updated_at=self.now)
 
     def _merge(self, loser: Profile, survivor: Profile, *, orphaned: bool) -> None:
         self._survivors[loser.id] = survivor.id

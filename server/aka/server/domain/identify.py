@@ -18,9 +18,10 @@ class Identify:
     |---|---|---|---|---|---|
     | unknown | CREATED | ALIAS_NOT_FOUND | CREATED, both | - | IDENTIFIED |
     | on an identified profile | ALREADY_LINKED | ALIAS_NOT_FOUND | LINKED | ALREADY_LINKED | MERGED |
-    | on an anonymous profile | IDENTIFIED | ALIAS_NOT_FOUND | IDENTIFIED, linked | IDENTIFIED | MERGED, IDENTIFIED |
+    | on an anonymous profile | IDENTIFIED | ALIAS_NOT_FOUND | IDENTIFIED, linked | IDENTIFIED | MERGED |
 
-    A subject on another identified profile is ALREADY_IDENTIFIED. The external id's profile survives a merge.
+    A subject on another identified profile is ALREADY_IDENTIFIED. The external id's profile survives a merge, and
+    the external id becomes its primary id where it has none.
     """
 
     external: Identifier

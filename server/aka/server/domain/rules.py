@@ -81,14 +81,14 @@ class Rules:
         )
         return Merged(loser.id, survivor.id, loser.primary, loser.created_at, survivor.created_at, orphaned)
 
-    def _refuse_too_many(self, identifiers: int, tombstones: int, profile_id: ProfileId, **named: str) -> None:
+    def _refuse_too_many(self, identifiers: int, tombstones: int, on: ProfileId, **named: str) -> None:
         if identifiers + tombstones <= self.max_identifiers:
             return
         raise AkaError(
             v1.ERROR_REASON_TOO_MANY_IDENTIFIERS,
             f"The profile would have {identifiers} identifiers and {tombstones} tombstones;"
             f" together {self.max_identifiers} are allowed",
-            **{"profile_id": uuid_text(profile_id)}
+            **{"profile_id": uuid_text(on)}
             | named
             | {
                 "identifiers": str(identifiers),

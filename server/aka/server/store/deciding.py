@@ -6,7 +6,7 @@ from typing import Any
 
 from aka.server.domain.changes import Change
 from aka.server.domain.graph import Decision, Graph, Missing
-from aka.server.domain.identifiers import ProfileId
+from aka.server.domain.identifiers import ProfileId, uuid_text
 from aka.server.domain.rules import Answer
 from aka.server.errors import AkaError
 from aka.server.store.store import AnsweredBefore, Caller, Kept, Once, Workspace
@@ -56,29 +56,41 @@ def decide(
         results: Results = []
         folded = len(graph.changes)
         for decision in call.decisions:
-            results.append((yield from _decide_one(scratch, decision)))
+            loaded: set[ProfileId] = set()
+            while True:
+                try:
+                    answer, changes = decision.decide(scratch)
+                except Missing as missing:
+                    if missing.profile in loaded:
+                        raise RuntimeError("a profile has not as many labels as its counter says") from None
+                    loaded.add(missing.profile)
+                    yield scratch, missing.profile
+                    continue
+                except AkaError as refusal:
+                    answer, changes = refusal, ()
+                break
+            results.append(answer)
+            for change in changes:
+                scratch.fold(change)
         if scratch is not graph:
-            results = [item.without(scratch.made) if isinstance(item, Answer) else item for item in results]
+            results = [_without(item, scratch.made) for item in results]
         decided.verdicts.append(results)
         decided.journal.extend((call.by, change) for change in graph.changes[folded:])
-        if once is not None and (answer := once.keep(results)) is not None:
-            kept[once.request_id] = Kept(once.method, once.fingerprint, answer)
-            decided.keep.append((once, answer))
+        if once is not None and (kept_answer := once.keep(results)) is not None:
+            kept[once.request_id] = Kept(once.method, once.fingerprint, kept_answer)
+            decided.keep.append((once, kept_answer))
     return decided
 
 
-def _decide_one(graph: Graph, decision: Decision[Any]) -> Generator[tuple[Graph, ProfileId], None, Any]:
-    while True:
-        try:
-            answer, changes = decision.decide(graph)
-        except Missing as missing:
-            yield graph, missing.profile
-        except AkaError as refusal:
-            return refusal
-        else:
-            for change in changes:
-                graph.fold(change)
-            return answer
+def _without(result: Any, made: set[ProfileId]) -> Any:
+    """Return a result that does not tell the ids of profiles that were only tried out."""
+    if isinstance(result, Answer):
+        return result.without(made)
+    if isinstance(result, AkaError):
+        tried = {uuid_text(profile) for profile in made}
+        told = {name: value for name, value in result.metadata.items() if value not in tried}
+        return AkaError(result.reason, result.text, **told)
+    return result
 
 
 def _repeat(once: Once, before: Kept) -> AnsweredBefore | AkaError:

@@ -99,7 +99,7 @@ class Grouped(Generic[W, R]):
         """Take nothing more, and return when all that waits is done."""
         self._closing = True
         self._wake.set()
-        await self._worker
+        await asyncio.shield(self._worker)  # the work of others goes on where this caller gives up
 
     def _too_late(self, deadline: float | None, now: float) -> bool:
         if deadline is None:
@@ -128,8 +128,9 @@ class Grouped(Generic[W, R]):
         decisions, keys = MAX_DECISIONS, MAX_KEYS
         if self._calls.waiting and self._bulk.waiting:
             spared_decisions, spared_keys = self._bulk.take(group, decisions // 4, keys // 4)
-            decisions += spared_decisions - decisions // 4
-            keys += spared_keys - keys // 4
+            # What is larger than the quarter is taken whole, beyond the group's size rather than in place of calls.
+            decisions += max(spared_decisions, 0) - decisions // 4
+            keys += max(spared_keys, 0) - keys // 4
         for lane in (self._calls, self._bulk):
             decisions, keys = lane.take(group, decisions, keys)
         self._waiting -= sum(item.decisions for item in group)

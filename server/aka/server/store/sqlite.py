@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import uuid_utils
 
@@ -18,6 +18,7 @@ from aka.server.store.sqlite_file import (
     MEMORY,
     CannotOpen,
     Connection,
+    Glance,
     Ownership,
     commit,
     migrate,
@@ -28,7 +29,9 @@ from aka.server.store.sqlite_file import (
 from aka.server.store.sqlite_graph import forget_answers, load, load_kept, load_labels, load_page, write
 from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, ApiKey, Caller, ProfilePage, Workspace
 
-OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
+FEW: Final = 8
+"""Up to this many keys are read on the event loop's thread: some 10 µs each, where a hop to another takes 100."""
+OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class SqliteStore:
         self._owner = owner
         self._writer = Connection(path, writes=True)
         self._reader = self._writer if path == MEMORY else Connection(path, writes=False)
+        self._glance = None if path == MEMORY else Glance(path)
         self._forget_at = 0
         self._changes: Grouped[Call, list[Any]] = Grouped(self._run_calls)
         self._reads: Grouped[Lookup | Page, Any] = Grouped(self._run_reads)
@@ -77,7 +81,11 @@ class SqliteStore:
         return store
 
     async def read(self, workspace: Workspace, keys: Collection[Key], deadline: float | None) -> Graph:
-        """See `Store.read`. Reads that wait are joined."""
+        """See `Store.read`. Small ones are done at once; of the others, those that wait are joined."""
+        if self._glance is not None and len(keys) <= FEW:
+            found = self._glance.read(lambda connection: _look_up(connection, workspace, keys))
+            if found is not None:
+                return found
         graph: Graph = await self._reads.submit(
             Lookup(workspace, keys), decisions=len(keys), keys=len(keys), deadline=deadline
         )
@@ -103,6 +111,10 @@ class SqliteStore:
 
     async def find_api_key(self, digest: bytes) -> ApiKey | None:
         """See `Store.find_api_key`."""
+        if self._glance is not None:
+            found = self._glance.read(lambda connection: _find_api_key(connection, digest))
+            if found is not None:
+                return found
         return await self._reader.run(lambda connection: _find_api_key(connection, digest))
 
     async def add_first_api_key(
@@ -116,10 +128,12 @@ class SqliteStore:
         """See `Store.close`. The file is checkpointed and its lock let go."""
         await self._changes.close()
         await self._reads.close()
-        if self._reader is not self._writer:
-            await self._reader.close()
-        with suppress(sqlite3.Error):  # what was acknowledged is in the log, checkpointed or not
-            await self._writer.close()
+        if self._glance is not None:
+            self._glance.close()
+            self._glance = None  # or a late read would open the file again, which is nobody's by then
+        for connection in (self._reader, self._writer):
+            with suppress(sqlite3.Error):  # what was acknowledged is in the log, checkpointed or not
+                await connection.close()
         if self._owner is not None:
             self._owner.release()
             self._owner = None
@@ -180,6 +194,16 @@ def _run(connection: sqlite3.Connection, workspace: Workspace, calls: Sequence[C
         decided: Decided = stop.value
     write(connection, workspace, graph, decided)
     return decided
+
+
+def _look_up(connection: sqlite3.Connection, workspace: Workspace, keys: Collection[Key]) -> Graph:
+    if len(keys) == 1:  # which is one statement, and so one snapshot
+        return load(connection, workspace, keys, 0, new_profile_id)
+    connection.execute("BEGIN")
+    try:
+        return load(connection, workspace, keys, 0, new_profile_id)
+    finally:
+        roll_back(connection)
 
 
 def _read_group(connection: sqlite3.Connection, reads: Sequence[Lookup | Page]) -> Sequence[Any]:

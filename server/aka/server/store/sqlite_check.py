@@ -23,11 +23,16 @@ _PROFILE_FAULTS: Final = {
     "its survivor is no living profile": """
         SELECT p.workspace, p.id FROM profiles p
         LEFT JOIN profiles s ON s.workspace = p.workspace AND s.id = p.survivor
-        WHERE s.survivor IS NOT s.id
+        WHERE s.survivor IS NOT p.survivor
     """,
     "it is neither living nor a tombstone": """
         SELECT workspace, id FROM profiles
         WHERE (parent IS NULL) <> (survivor = id) OR (parent IS NULL) <> (merged_by IS NULL)
+    """,
+    "no merge in the journal made it a tombstone": """
+        SELECT p.workspace, p.id FROM profiles p
+        LEFT JOIN journal j ON j.workspace = p.workspace AND j.sequence = p.merged_by
+        WHERE p.merged_by IS NOT NULL AND (j.kind IS NOT 'merged' OR j.other <> p.id OR j.profile <> p.parent)
     """,
     "it is a tombstone with a primary id or counters": """
         SELECT workspace, id FROM profiles
@@ -107,7 +112,10 @@ def _sqlite_faults(connection: sqlite3.Connection) -> Iterator[str]:
 def _journal_faults(connection: sqlite3.Connection, workspace: Workspace) -> Iterator[str]:
     """Compare every row with what the journal adds up to."""
     history = History()
-    for sequence, at, change in read_journal(connection, workspace):
+    for place, (sequence, at, change) in enumerate(read_journal(connection, workspace), 1):
+        if sequence != place:
+            yield f"journal {place}: it is not stored"
+            return
         try:
             history.apply(change, at)
         except KeyError:

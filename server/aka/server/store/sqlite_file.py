@@ -65,6 +65,7 @@ class Connection:
         self._writes = writes
         self._aiosqlite: aiosqlite.Connection | None = None
         self._opening = asyncio.Lock()
+        self._closed = False
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on the connection's thread as one piece, which nobody's cancellation cuts in half.
@@ -93,37 +94,79 @@ class Connection:
     async def open(self) -> None:
         """Connect, with the settings that every statement relies on. Raises sqlite3.Error."""
         async with self._opening:
+            if self._closed:
+                raise store_unavailable("it was closed")
             if self._aiosqlite is not None:
                 return
             uri = MEMORY if self._path == MEMORY else f"file:{quote(self._path)}?mode={'rwc' if self._writes else 'ro'}"
-            connection = await aiosqlite.connect(uri, uri=True, isolation_level=None, cached_statements=512)
+            connection = aiosqlite.connect(uri, uri=True, isolation_level=None, cached_statements=512)
+            try:
+                await connection
+            except BaseException:
+                connection._thread.join()  # it ends now, but would report so to the loop, which may end before it
+                raise
             try:
                 await connection._execute(self._set_up, connection._conn)  # type: ignore[no-untyped-call]
-            except sqlite3.Error:
+            except BaseException:
                 await connection.close()
                 raise
             self._aiosqlite = connection
 
     async def close(self) -> None:
-        """Let the connection go; the writer's checkpoints the file."""
-        if self._aiosqlite is not None:
-            connection, self._aiosqlite = self._aiosqlite, None
-            await connection.close()
+        """Let the connection go for good; the writer's checkpoints the file."""
+        self._closed = True
+        async with self._opening:
+            await self._disconnect()
 
     async def _drop(self) -> None:
         if self._path != MEMORY:  # an in-memory database would go with its connection
             with contextlib.suppress(sqlite3.Error):
-                await self.close()
+                await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        if self._aiosqlite is not None:
+            connection, self._aiosqlite = self._aiosqlite, None
+            await connection.close()
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA cache_size = -16384")
         connection.execute("PRAGMA temp_store = MEMORY")
         if self._writes:
+            pending(connection)  # what is not aka's is refused before the next line changes it
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA journal_size_limit = 67108864")
+
+
+class Glance:
+    """A read-only connection on the event loop's own thread, for reads so small that a hop to another costs more.
+
+    It never waits for a lock: what it cannot read at once is left to a `Connection`.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def read(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Return what `work` does; None where SQLite cannot do it now."""
+        try:
+            if self._connection is None:
+                uri = f"file:{quote(self._path)}?mode=ro"
+                self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=0)
+                self._connection.execute("PRAGMA cache_size = -16384")
+            return work(self._connection)
+        except sqlite3.Error:
+            self.close()
+            return None
+
+    def close(self) -> None:
+        """Let the connection go; the next read opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 def commit(connection: sqlite3.Connection) -> None:
@@ -147,7 +190,8 @@ class Ownership:
     """The lock that makes this process the only one that has a SQLite file. Gone with the process, however it ends."""
 
     def __init__(self, path: str) -> None:
-        self._file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Beside the file itself, by whatever name it is opened.
+        self._file = os.open(f"{os.path.realpath(path)}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -3,13 +3,16 @@
 A group is loaded and written in a number of statements that does not grow with it, plus two a merge. SQLite has no
 array parameters, so keys come as JSON, profile ids (which JSON cannot hold) as one run of bytes cut in pieces of 16,
 and rows are inserted in chunks of powers of two, so that few statements serve all sizes and each runs in one piece.
+
+Python's sqlite3 binds exact int, str and bytearray as they are, but asks its adapters about every bytes, None and
+bool, at 1 µs each: hence the bytearrays and the few columns of the statements that insert many rows.
 """
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -17,7 +20,7 @@ from aka.server.domain.changes import Change, Created, Identified, Linked, Merge
 from aka.server.domain.graph import Graph, Link, Profile
 from aka.server.domain.identifiers import Identifier, Key, ProfileId
 from aka.server.store.deciding import Decided
-from aka.server.store.store import Caller, Kept, Once, ProfilePage, Workspace
+from aka.server.store.store import Caller, Kept, ProfilePage, Workspace
 
 _HEADER: Final = "s.id, s.primary_id, s.identifiers, s.user_aliases, s.tombstones, s.created_at, s.updated_at"
 _LINK: Final = "i.label, i.name, i.origin, i.anonymous, i.linked_at"
@@ -27,7 +30,8 @@ _SURVIVOR: Final = """
 """
 _WANTED: Final = "(SELECT substr(?2, 1 + 16 * value, 16) AS id FROM json_each(?3)) w"
 
-# CROSS JOIN keeps SQLite to the order as written: from the keys to the rows, by their primary keys.
+# CROSS JOIN keeps SQLite to the order as written: from the keys to the rows. INDEXED BY keeps it to the index where it
+# would rather walk all of a workspace's rows: without statistics it takes a workspace for ten rows.
 _ONE: Final = f"""
     SELECT {_LINK}, {_HEADER} FROM identifiers i {_SURVIVOR} WHERE i.workspace = ?1 AND i.label = ?2 AND i.name = ?3
 """
@@ -50,15 +54,16 @@ _LABELS: Final = f"""
     CROSS JOIN identifiers i ON i.workspace = ?1 AND i.origin = w.id AND i.label > ''
     UNION ALL
     SELECT w.id, i.label, i.name FROM {_WANTED}
-    CROSS JOIN profiles t ON t.workspace = ?1 AND t.survivor = w.id AND t.parent IS NOT NULL
+    CROSS JOIN profiles t INDEXED BY tombstones_by_survivor
+        ON t.workspace = ?1 AND t.survivor = w.id AND t.parent IS NOT NULL
     CROSS JOIN identifiers i ON i.workspace = ?1 AND i.origin = t.id AND i.label > ''
 """
 _PAGE: Final = f"""
     SELECT {_LINK} FROM identifiers i
     WHERE i.workspace = ?1 AND i.origin = ?2 AND (i.label, i.name) > (?3, ?4)
     UNION ALL
-    SELECT {_LINK} FROM profiles t
-    CROSS JOIN identifiers i ON i.workspace = t.workspace AND i.origin = t.id
+    SELECT {_LINK} FROM profiles t INDEXED BY tombstones_by_survivor
+    CROSS JOIN identifiers i INDEXED BY identifiers_by_origin ON i.workspace = t.workspace AND i.origin = t.id
     WHERE t.workspace = ?1 AND t.survivor = ?2 AND t.parent IS NOT NULL AND (i.label, i.name) > (?3, ?4)
     ORDER BY 1, 2 LIMIT ?5
 """
@@ -66,6 +71,8 @@ _TOMBSTONES: Final = """
     SELECT id FROM profiles WHERE workspace = ?1 AND survivor = ?2 AND parent IS NOT NULL
     ORDER BY merged_by DESC LIMIT 100
 """
+
+Row = tuple[Any, ...]
 
 FEW: Final = 3
 """Up to this many ids are looked up one by one, which is as good as a join and prepares less."""
@@ -179,53 +186,53 @@ def write(connection: sqlite3.Connection, workspace: Workspace, graph: Graph, de
                 "DELETE FROM identifiers WHERE workspace = ? AND label = ? AND name = ?",
                 [(workspace, *identifier) for identifier in rewritten],
             )
-        _insert(connection, "profiles", 9, (_profile_row(workspace, graph, profile, lost) for profile in profiles))
+        _insert(connection, _PROFILE, [_profile_row(workspace, graph, profile, lost) for profile in profiles])
         last = _last_sequence(connection, workspace)
         for sequence, change in enumerate(graph.changes, last + 1):
             if isinstance(change, Merged):
                 _point(connection, workspace, change, sequence, graph.now)
-        _insert(
-            connection,
-            "identifiers",
-            6,
-            (
-                (workspace, *identifier, link.origin, link.anonymous, link.linked_at)
-                for identifier in identifiers
-                if (link := graph.link_of(identifier)) is not None
-            ),
+        rows = [_identifier_row(workspace, key, link) for key in identifiers if (link := graph.link_of(key))]
+        _insert(connection, _IDENTIFIER, rows)
+        _write_journal(connection, workspace, last, graph.now, decided.journal)
+    for once, answer in decided.keep:
+        connection.execute(
+            "INSERT OR REPLACE INTO answers (workspace, request_id, method, fingerprint, answer, at)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (workspace, once.request_id, once.method, once.fingerprint, answer, graph.now),
         )
-        _insert(connection, "journal", 15, journal_rows(workspace, last, graph.now, decided.journal))
-    if decided.keep:
-        _insert(connection, "answers", 6, (_answer_row(workspace, graph.now, *kept) for kept in decided.keep))
 
 
 def forget_answers(connection: sqlite3.Connection, before: int) -> None:
     """Delete some answers that were kept long enough."""
     connection.execute(
-        "DELETE FROM answers WHERE (workspace, request_id) IN"
-        " (SELECT workspace, request_id FROM answers WHERE at <= ? ORDER BY at LIMIT 1000)",
+        "DELETE FROM answers WHERE at <="
+        " coalesce((SELECT at FROM answers WHERE at <= ?1 ORDER BY at LIMIT 1 OFFSET 999), ?1)",
         (before,),
     )
 
 
-def journal_rows(
-    workspace: Workspace, last: int, now: int, entries: Iterable[tuple[Caller, Change]]
-) -> Iterator[tuple[Any, ...]]:
-    """Write changes as rows of the journal, numbered after `last`; the schema says which columns a kind uses."""
+def _write_journal(
+    connection: sqlite3.Connection, workspace: Workspace, last: int, now: int, entries: Iterable[tuple[Caller, Change]]
+) -> None:
+    """Number the changes after `last` and write them; the schema says which columns a kind uses."""
+    links: list[Row] = []
+    others: list[Row] = []
     for sequence, (by, change) in enumerate(entries, last + 1):
-        row = (workspace, sequence, now, by.api_key, by.request)
+        row = workspace, sequence, now, bytearray(by.api_key), by.request
         match change:
             case Created(profile, (label, name), primary, anonymous):
-                yield (*row, "created", profile, None, label, name, primary, anonymous, None, None, None)
+                links.append((*row, "created", bytearray(profile), label, name, int(primary), int(anonymous)))
             case Linked(profile, (label, name), anonymous):
-                yield (*row, "linked", profile, None, label, name, None, anonymous, None, None, None)
+                links.append((*row, "linked", bytearray(profile), label, name, 0, int(anonymous)))
             case Unlinked(profile, (label, name), origin, anonymous, linked_at):
-                yield (*row, "unlinked", profile, origin, label, name, None, anonymous, linked_at, None, None)
-            case Identified(profile, (_, name), anonymous):
-                yield (*row, "identified", profile, None, None, name, None, anonymous, None, None, None)
+                others.append((*row, "unlinked", profile, label, name, 0, anonymous, origin, linked_at, None, None))
+            case Identified(profile, (label, name), anonymous):
+                others.append((*row, "identified", profile, label, name, 0, anonymous, None, None, None, None))
             case Merged(loser, survivor, primary_id, loser_created_at, created_at, orphaned):
                 times = None, created_at, loser_created_at
-                yield (*row, "merged", survivor, loser, None, primary_id, orphaned, None, *times)
+                others.append((*row, "merged", survivor, "", primary_id, orphaned, 0, loser, *times))
+    _insert(connection, _LINK_ENTRY, links)
+    _insert(connection, _OTHER_ENTRY, others)
 
 
 def read_journal(connection: sqlite3.Connection, workspace: Workspace) -> Iterator[tuple[int, int, Change]]:
@@ -258,22 +265,28 @@ def _change(
         case "unlinked":
             return Unlinked(profile, Identifier(label, name), other, bool(anonymous), linked_at)
         case "identified":
-            return Identified(profile, Identifier("", name), bool(anonymous))
+            return Identified(profile, Identifier(label, name), bool(anonymous))
         case _:
             return Merged(other, profile, name, other_created_at, created_at, bool(flag))
 
 
-def _profile_row(
-    workspace: Workspace, graph: Graph, profile_id: ProfileId, lost: dict[ProfileId, int]
-) -> tuple[Any, ...]:
+def _profile_row(workspace: Workspace, graph: Graph, profile_id: ProfileId, lost: dict[ProfileId, int]) -> Row:
     header = graph.living(profile_id) or Profile(profile_id, None, 0, 0, 0, lost[profile_id], graph.now)
-    return workspace, profile_id, profile_id, *header[1:]
+    _, primary, identifiers, user_aliases, tombstones, created_at, updated_at = header
+    stored = bytearray(profile_id)
+    return workspace, stored, stored, primary or "", identifiers, user_aliases, tombstones, created_at, updated_at
+
+
+def _identifier_row(workspace: Workspace, identifier: Identifier, link: Link) -> Row:
+    label, name = identifier
+    return workspace, label, name, bytearray(link.origin), int(link.anonymous), link.linked_at
 
 
 def _point(connection: sqlite3.Connection, workspace: Workspace, merged: Merged, sequence: int, now: int) -> None:
     """Point the loser's tombstones, then the loser, at the survivor."""
     connection.execute(
-        "UPDATE profiles SET survivor = ? WHERE workspace = ? AND survivor = ? AND parent IS NOT NULL",
+        "UPDATE profiles INDEXED BY tombstones_by_survivor SET survivor = ?"
+        " WHERE workspace = ? AND survivor = ? AND parent IS NOT NULL",
         (merged.survivor, workspace, merged.loser),
     )
     connection.execute(
@@ -283,45 +296,55 @@ def _point(connection: sqlite3.Connection, workspace: Workspace, merged: Merged,
     )
 
 
-def _answer_row(workspace: Workspace, now: int, once: Once, answer: bytes) -> tuple[Any, ...]:
-    return workspace, once.request_id, once.method, once.fingerprint, answer, now
-
-
 def _last_sequence(connection: sqlite3.Connection, workspace: Workspace) -> int:
     (last,) = connection.execute("SELECT max(sequence) FROM journal WHERE workspace = ?", (workspace,)).fetchone()
     return last or 0
 
 
-_INSERT: Final = {
-    "profiles": (
-        "INSERT INTO profiles (workspace, id, survivor, primary_id, identifiers, user_aliases, tombstones, created_at,"
-        " updated_at) VALUES ",
-        " ON CONFLICT (workspace, id) DO UPDATE SET primary_id = excluded.primary_id,"
-        " identifiers = excluded.identifiers, user_aliases = excluded.user_aliases, tombstones = excluded.tombstones,"
-        " created_at = excluded.created_at, updated_at = excluded.updated_at",
-    ),
-    "identifiers": ("INSERT INTO identifiers VALUES ", ""),
-    "journal": ("INSERT INTO journal VALUES ", ""),
-    "answers": ("INSERT OR REPLACE INTO answers VALUES ", ""),
-}
+class _Insert(NamedTuple):
+    """A statement that inserts any number of rows."""
+
+    head: str
+    row: str
+    tail: str = ""
+
+    def of(self, rows: int) -> str:
+        return f"{self.head} VALUES {', '.join([self.row] * rows)} {self.tail}"
+
+
+_PROFILE: Final = _Insert(
+    "INSERT INTO profiles (workspace, id, survivor, primary_id, identifiers, user_aliases, tombstones, created_at,"
+    " updated_at)",
+    "(?, ?, ?, nullif(?, ''), ?, ?, ?, ?, ?)",
+    "ON CONFLICT (workspace, id) DO UPDATE SET primary_id = excluded.primary_id, identifiers = excluded.identifiers,"
+    " user_aliases = excluded.user_aliases, tombstones = excluded.tombstones, created_at = excluded.created_at,"
+    " updated_at = excluded.updated_at",
+)
+_IDENTIFIER: Final = _Insert(
+    "INSERT INTO identifiers (workspace, label, name, origin, anonymous, linked_at)", "(?, ?, ?, ?, ?, ?)"
+)
+_ENTRY: Final = (
+    "INSERT INTO journal (workspace, sequence, at, api_key, request, kind, profile, label, name, flag, anonymous"
+)
+_LINK_ENTRY: Final = _Insert(_ENTRY + ")", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+_OTHER_ENTRY: Final = _Insert(
+    _ENTRY + ", other, linked_at, created_at, other_created_at)", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 CHUNK: Final = 64
 
 
-def _insert(connection: sqlite3.Connection, table: str, width: int, rows: Iterable[Sequence[Any]]) -> None:
-    rest = list(rows)
+def _insert(connection: sqlite3.Connection, into: _Insert, rows: Sequence[Row]) -> None:
     start, size = 0, CHUNK
-    while start < len(rest):
-        while size > len(rest) - start:
+    while start < len(rows):
+        while size > len(rows) - start:
             size //= 2
-        chunk = rest[start : start + size]
-        connection.execute(_insert_statement(table, width, size), list(chain.from_iterable(chunk)))
+        connection.execute(_statement(into, size), list(chain.from_iterable(rows[start : start + size])))
         start += size
 
 
 @cache
-def _insert_statement(table: str, width: int, size: int) -> str:
-    head, tail = _INSERT[table]
-    return head + ", ".join(["(" + ", ".join("?" * width) + ")"] * size) + tail
+def _statement(into: _Insert, rows: int) -> str:
+    return into.of(rows)
 
 
 def _json(value: Any) -> str:

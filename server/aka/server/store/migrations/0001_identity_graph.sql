@@ -62,7 +62,7 @@ CREATE INDEX identifiers_by_origin ON identifiers (workspace, origin, label, nam
 --   created     profile, label, name, flag: it is the primary id, anonymous: it came as an anonymous id
 --   linked      profile, label, name, anonymous
 --   unlinked    profile, label, name, anonymous, other: its origin, linked_at
---   identified  profile, name, anonymous: the id was an anonymous id
+--   identified  profile, label, name, anonymous: the id was an anonymous id
 --   merged      profile: the survivor, other: the loser, name: the loser's primary id, flag: orphaned,
 --               created_at and other_created_at: the survivor's and the loser's before
 CREATE TABLE journal (
@@ -73,11 +73,11 @@ CREATE TABLE journal (
     request          TEXT    NOT NULL, -- the call's x-request-id
     kind             TEXT    NOT NULL CHECK (kind IN ('created', 'linked', 'unlinked', 'identified', 'merged')),
     profile          BLOB    NOT NULL,
-    other            BLOB,
-    label            TEXT,
+    label            TEXT    NOT NULL, -- empty for an id
     name             TEXT,
-    flag             INTEGER,
-    anonymous        INTEGER,
+    flag             INTEGER NOT NULL,
+    anonymous        INTEGER NOT NULL,
+    other            BLOB,
     linked_at        INTEGER,
     created_at       INTEGER,
     other_created_at INTEGER,

@@ -1,0 +1,77 @@
+"""The calls that the rows make: each made once and looked at before it is made many times."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import grpc
+from google.protobuf.message import Message
+
+from aka.server.methods import METHODS, SERVICE
+from aka.v1 import alias_service_pb2 as v1
+from benchmarks import echo
+from benchmarks.load import Calls, LoadFailed, Number, mark
+from benchmarks.servers import Server
+
+BATCH: Final = 100
+"""Items of a BatchAlias."""
+ITEMS: Final = 50
+"""Items of a CreateAliases."""
+
+
+def tried(
+    server: Server, key: str, name: str, message: Message, numbers: Sequence[Number], good: Callable[[Any], bool]
+) -> Calls:
+    """Make a call with its marks as they stand, see that the answer is good, and return the calls to make like it.
+
+    A mark is as wide as its number, so every later answer must have the size of this one. Raises LoadFailed.
+    """
+    method = f"/{SERVICE}/{name}"
+    with grpc.insecure_channel(server.address) as channel:
+        call = channel.unary_unary(method, type(message).SerializeToString, METHODS[name].response.FromString)
+        try:
+            answer = call(message, metadata=(("authorization", f"Bearer {key}"),), timeout=30)
+        except grpc.RpcError as error:
+            raise LoadFailed(f"{method}: {error}") from None
+    if not good(answer):
+        raise LoadFailed(f"{method} was answered with {answer}")
+    return Calls(method, message, numbers, answer.ByteSize())
+
+
+def echoed(calls: Calls) -> Calls:
+    """Return calls of the echo with the same requests and answers."""
+    return Calls(echo.METHOD, calls.message, calls.numbers, calls.answer_size)
+
+
+def new_alias(server: Server, key: str) -> Calls:
+    """Alias of two new ids."""
+    message = v1.AliasRequest(user_id=f"user-{mark(0)}", alias_id=f"alias-{mark(0)}", create_missing=True)
+    return tried(server, key, "Alias", message, [Number()], lambda answer: answer.outcome == v1.OUTCOME_CREATED)
+
+
+def new_profiles(server: Server, key: str) -> Calls:
+    """BatchAlias of new ids: profiles with the ids `id-0` and `id-1`, `id-2` and `id-3`, and so on."""
+    requests = [
+        v1.AliasRequest(user_id=f"id-{mark(2 * item)}", alias_id=f"id-{mark(2 * item + 1)}", create_missing=True)
+        for item in range(BATCH)
+    ]
+    numbers = [Number(base=place, step=2 * BATCH) for place in range(2 * BATCH)]
+    return tried(server, key, "BatchAlias", v1.BatchAliasRequest(requests=requests), numbers, no_item_failed)
+
+
+def resolve(server: Server, key: str, ids: int) -> Calls:
+    """Resolve of one random id of those that `new_profiles` made."""
+    message = v1.ResolveRequest(identifiers=[v1.Identifier(id=f"id-{mark(0)}")])
+    return tried(server, key, "Resolve", message, [Number(below=ids)], lambda answer: answer.resolutions[0].found)
+
+
+def new_user_aliases(server: Server, key: str) -> Calls:
+    """CreateAliases of new user aliases without an external id: each makes an anonymous profile."""
+    items = [v1.NewUserAlias(alias_label="crm", alias_name=f"name-{mark(item)}") for item in range(ITEMS)]
+    numbers = [Number(base=item, step=ITEMS) for item in range(ITEMS)]
+    message = v1.CreateAliasesRequest(user_aliases=items)
+    return tried(server, key, "CreateAliases", message, numbers, no_item_failed)
+
+
+def no_item_failed(answer: v1.BatchAliasResponse | v1.CreateAliasesResponse | v1.IdentifyResponse) -> bool:
+    """Whether every item of a batch was done."""
+    return all(result.WhichOneof("result") == "outcome" for result in answer.results)

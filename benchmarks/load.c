@@ -1,0 +1,305 @@
+/* The load driver: unary gRPC calls from a number of callers, each with numbers of its own in its body.
+ *
+ * load ADDRESS PATH BODY CALLERS CONNECTIONS SECONDS WARM CALLS FIRST EXPECTED [OFFSET KIND BASE STEP]...
+ *
+ * Each caller makes its next call when its last one was answered, until SECONDS have passed or CALLS were begun; then
+ * those under way are waited for. BODY is a file with the message of every call; at each OFFSET in it eight digits are
+ * written anew for call number i (FIRST, FIRST + 1, ...): BASE + STEP * i for the kind `count`, BASE + a random number
+ * below STEP for `random`. A call counts where HTTP status and grpc-status are good and the answer is one message of
+ * EXPECTED bytes; the first that is not ends all, with exit code 1. What is measured: the calls answered from WARM
+ * seconds on. One JSON object on stdout has them. The environment's LOAD_AUTHORIZATION is sent as `authorization`.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <nghttp2/nghttp2.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PREFIX = 5, DIGITS = 8, STALLED_AFTER = 20, MOST_CALLS = 5000000 };
+
+typedef struct { int offset, is_random; long base, step; } Number;
+typedef struct { int fd; nghttp2_session *session; } Connection;
+typedef struct {
+  char *body;
+  size_t sent;
+  double began;
+  int http_status, grpc_status;
+  size_t received;
+  unsigned char prefix[PREFIX];
+  char message[256];
+} Call;
+
+static const char *path, *authorization;
+static char *body;
+static size_t body_size;
+static Number *numbers;
+static int number_count;
+static long first, most_calls, begun, answered;
+static size_t expected;
+static double started, seconds;
+static double *ended_at, *took;
+static unsigned long random_state;
+
+static void fail(const char *what, const char *why) {
+  fprintf(stderr, "load: %s: %s\n", what, why);
+  exit(1);
+}
+
+static double now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec + time.tv_nsec * 1e-9;
+}
+
+static unsigned long random_number(void) {
+  random_state ^= random_state << 13;
+  random_state ^= random_state >> 7;
+  random_state ^= random_state << 17;
+  return random_state;
+}
+
+static ssize_t read_body(nghttp2_session *session, int32_t stream, uint8_t *into, size_t room, uint32_t *flags,
+                         nghttp2_data_source *source, void *user) {
+  (void)session, (void)stream, (void)user;
+  Call *call = source->ptr;
+  size_t rest = body_size - call->sent, size = rest < room ? rest : room;
+  memcpy(into, call->body + call->sent, size);
+  call->sent += size;
+  if (call->sent == body_size) *flags |= NGHTTP2_DATA_FLAG_EOF;
+  return (ssize_t)size;
+}
+
+static nghttp2_nv header(const char *name, const char *value) {
+  nghttp2_nv pair = {(uint8_t *)name, (uint8_t *)value, strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE};
+  return pair;
+}
+
+static void begin_call(nghttp2_session *session) {
+  Call *call = calloc(1, sizeof *call);
+  call->grpc_status = -1;
+  call->body = malloc(body_size);
+  memcpy(call->body, body, body_size);
+  for (int place = 0; place < number_count; place++) {
+    const Number *number = &numbers[place];
+    long value = number->is_random ? number->base + (long)(random_number() % (unsigned long)number->step)
+                                   : number->base + number->step * (first + begun);
+    char digits[24];
+    snprintf(digits, sizeof digits, "%08ld", value % 100000000L);
+    memcpy(call->body + number->offset, digits, DIGITS);
+  }
+  nghttp2_nv headers[] = {header(":method", "POST"),  header(":scheme", "http"),
+                          header(":path", path),      header(":authority", "localhost"),
+                          header("te", "trailers"),   header("content-type", "application/grpc"),
+                          header("user-agent", "aka-benchmarks"), header("authorization", authorization)};
+  nghttp2_data_provider provider = {.source = {.ptr = call}, .read_callback = read_body};
+  call->began = now();
+  if (nghttp2_submit_request(session, NULL, headers, sizeof headers / sizeof *headers, &provider, call) < 0)
+    fail("a call", "cannot be submitted");
+  begun++;
+}
+
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_size,
+                     const uint8_t *value, size_t value_size, uint8_t flags, void *user) {
+  (void)flags, (void)user;
+  Call *call = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+  if (call == NULL) return 0;
+  if (name_size == 11 && !memcmp(name, "grpc-status", 11)) call->grpc_status = atoi((const char *)value);
+  if (name_size == 7 && !memcmp(name, ":status", 7)) call->http_status = atoi((const char *)value);
+  if (name_size == 12 && !memcmp(name, "grpc-message", 12))
+    snprintf(call->message, sizeof call->message, "%.*s", (int)value_size, (const char *)value);
+  return 0;
+}
+
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *data, size_t size,
+                   void *user) {
+  (void)flags, (void)user;
+  Call *call = nghttp2_session_get_stream_user_data(session, stream);
+  if (call == NULL) return 0;
+  for (size_t place = 0; place < size && call->received + place < PREFIX; place++)
+    call->prefix[call->received + place] = data[place];
+  call->received += size;
+  return 0;
+}
+
+static int on_close(nghttp2_session *session, int32_t stream, uint32_t error, void *user) {
+  (void)user;
+  Call *call = nghttp2_session_get_stream_user_data(session, stream);
+  if (call == NULL) return 0;
+  const unsigned char *prefix = call->prefix;
+  size_t size = (size_t)prefix[1] << 24 | (size_t)prefix[2] << 16 | (size_t)prefix[3] << 8 | prefix[4];
+  if (error || call->http_status != 200 || call->grpc_status != 0 || prefix[0] != 0 || size != expected ||
+      call->received != PREFIX + expected) {
+    char why[512];
+    snprintf(why, sizeof why, "HTTP/2 error %u, HTTP %d, grpc-status %d (%s), a message of %zu bytes, not of %zu",
+             error, call->http_status, call->grpc_status, call->message, size, expected);
+    fail(path, why);
+  }
+  double time = now();
+  ended_at[answered] = time - started;
+  took[answered++] = time - call->began;
+  free(call->body);
+  free(call);
+  if (begun < most_calls && time - started < seconds) begin_call(session);
+  return 0;
+}
+
+static void write_all(int fd, const uint8_t *data, size_t size) {
+  while (size) {
+    ssize_t written = write(fd, data, size);
+    if (written < 0) {
+      if (errno != EAGAIN) fail("the connection broke", strerror(errno));
+      struct pollfd writable = {fd, POLLOUT, 0};
+      poll(&writable, 1, 1000);
+      continue;
+    }
+    data += written;
+    size -= (size_t)written;
+  }
+}
+
+static void flush(Connection *connection) {
+  static uint8_t buffer[65536];
+  size_t filled = 0;
+  for (;;) {
+    const uint8_t *data;
+    ssize_t size = nghttp2_session_mem_send(connection->session, &data);
+    if (size < 0) fail("HTTP/2", nghttp2_strerror((int)size));
+    if (filled && (size == 0 || filled + (size_t)size > sizeof buffer)) {
+      write_all(connection->fd, buffer, filled);
+      filled = 0;
+    }
+    if (size == 0) return;
+    if ((size_t)size > sizeof buffer) {
+      write_all(connection->fd, data, (size_t)size);
+    } else {
+      memcpy(buffer + filled, data, (size_t)size);
+      filled += (size_t)size;
+    }
+  }
+}
+
+static void receive(Connection *connection) {
+  static uint8_t buffer[65536];
+  for (;;) {
+    ssize_t size = read(connection->fd, buffer, sizeof buffer);
+    if (size == 0) fail("the connection", "was closed by the server");
+    if (size < 0) {
+      if (errno != EAGAIN) fail("the connection broke", strerror(errno));
+      break;
+    }
+    ssize_t taken = nghttp2_session_mem_recv(connection->session, buffer, (size_t)size);
+    if (taken < 0) fail("HTTP/2", nghttp2_strerror((int)taken));
+    if ((size_t)size < sizeof buffer) break;
+  }
+  flush(connection);
+}
+
+static void open_connection(Connection *connection, const char *address, const nghttp2_session_callbacks *callbacks) {
+  char host[64];
+  const char *colon = strrchr(address, ':');
+  if (colon == NULL || (size_t)(colon - address) >= sizeof host) fail(address, "is not HOST:PORT");
+  snprintf(host, sizeof host, "%.*s", (int)(colon - address), address);
+  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(colon + 1))};
+  if (inet_pton(AF_INET, host, &to.sin_addr) != 1) fail(address, "is not an IPv4 address");
+  connection->fd = socket(AF_INET, SOCK_STREAM, 0);
+  if (connect(connection->fd, (struct sockaddr *)&to, sizeof to)) fail(address, strerror(errno));
+  int one = 1;
+  setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  fcntl(connection->fd, F_SETFL, O_NONBLOCK);
+  if (nghttp2_session_client_new(&connection->session, callbacks, NULL)) fail("HTTP/2", "no memory");
+  nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 20}};
+  nghttp2_submit_settings(connection->session, NGHTTP2_FLAG_NONE, settings, 1);
+  nghttp2_session_set_local_window_size(connection->session, NGHTTP2_FLAG_NONE, 0, 1 << 28);
+  flush(connection);
+}
+
+static void read_template(const char *file) {
+  FILE *opened = fopen(file, "rb");
+  if (opened == NULL) fail(file, strerror(errno));
+  fseek(opened, 0, SEEK_END);
+  size_t size = (size_t)ftell(opened);
+  rewind(opened);
+  body_size = PREFIX + size;
+  body = calloc(1, body_size);
+  for (int place = 0; place < 4; place++) body[1 + place] = (char)(size >> (24 - 8 * place));
+  if (fread(body + PREFIX, 1, size, opened) != size) fail(file, "cannot be read");
+  fclose(opened);
+}
+
+static int by_size(const void *one, const void *other) {
+  double a = *(const double *)one, b = *(const double *)other;
+  return (a > b) - (a < b);
+}
+
+static void report(double warm) {
+  double until = begun < most_calls || ended_at[answered - 1] > seconds ? seconds : ended_at[answered - 1];
+  long counted = 0;
+  for (long place = 0; place < answered; place++)
+    if (ended_at[place] >= warm && ended_at[place] <= until) took[counted++] = took[place];
+  if (counted == 0) fail("no call", "was answered in time");
+  qsort(took, (size_t)counted, sizeof *took, by_size);
+  struct rusage used;
+  getrusage(RUSAGE_SELF, &used);
+  double busy = used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1e-6;
+  printf("{\"calls\": %ld, \"rate\": %.3f, \"p50\": %.9f, \"p99\": %.9f, \"driver_busy\": %.3f}\n", answered,
+         counted / (until - warm), took[counted / 2], took[(long)(counted * 0.99)], busy / ended_at[answered - 1]);
+}
+
+int main(int count, char **words) {
+  if (count < 11 || (count - 11) % 4) fail("usage", "see the head of load.c");
+  path = words[2];
+  read_template(words[3]);
+  int callers = atoi(words[4]), connection_count = atoi(words[5]);
+  seconds = atof(words[6]);
+  double warm = atof(words[7]);
+  most_calls = atol(words[8]);
+  first = atol(words[9]);
+  expected = (size_t)atol(words[10]);
+  if (most_calls < 1 || most_calls > MOST_CALLS) fail(words[8], "is not a number of calls");
+  number_count = (count - 11) / 4;
+  numbers = calloc((size_t)number_count + 1, sizeof *numbers);
+  for (int place = 0; place < number_count; place++) {
+    char **word = &words[11 + 4 * place];
+    Number number = {PREFIX + atoi(word[0]), !strcmp(word[1], "random"), atol(word[2]), atol(word[3])};
+    if ((size_t)number.offset + DIGITS > body_size) fail(word[0], "is outside of the body");
+    numbers[place] = number;
+  }
+  authorization = getenv("LOAD_AUTHORIZATION") ? getenv("LOAD_AUTHORIZATION") : "";
+  ended_at = calloc((size_t)most_calls, sizeof *ended_at);
+  took = calloc((size_t)most_calls, sizeof *took);
+  random_state = 88172645463325252UL ^ (unsigned long)(now() * 1e9) ^ ((unsigned long)getpid() << 32);
+
+  nghttp2_session_callbacks *callbacks;
+  nghttp2_session_callbacks_new(&callbacks);
+  nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+  nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+  nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_close);
+  Connection *connections = calloc((size_t)connection_count, sizeof *connections);
+  struct pollfd *readable = calloc((size_t)connection_count, sizeof *readable);
+  for (int place = 0; place < connection_count; place++) {
+    open_connection(&connections[place], words[1], callbacks);
+    readable[place].fd = connections[place].fd;
+    readable[place].events = POLLIN;
+  }
+  started = now();
+  for (int caller = 0; caller < callers && begun < most_calls; caller++)
+    begin_call(connections[caller % connection_count].session);
+  for (int place = 0; place < connection_count; place++) flush(&connections[place]);
+  while (answered < begun) {
+    if (poll(readable, (nfds_t)connection_count, STALLED_AFTER * 1000) <= 0) fail("the server", "answers no more");
+    for (int place = 0; place < connection_count; place++)
+      if (readable[place].revents) receive(&connections[place]);
+    if (now() - started > seconds + STALLED_AFTER) fail("the server", "takes too long");
+  }
+  report(warm);
+  return 0;
+}

@@ -1,0 +1,110 @@
+"""Raw sqlite3: the rows that aka writes, in aka's tables, by a loop with nothing around it.
+
+The same schema, from aka's own migrations, on a file beside aka's, under the same settings: WAL, synchronous=FULL,
+foreign keys checked. Rows are made before a transaction and only the transaction is timed, from BEGIN to COMMIT. They
+hold bytearrays and no None, which Python's sqlite3 binds faster than bytes and None.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+import uuid_utils
+
+from aka.server.store.sqlite_file import migrate
+
+Row = tuple[Any, ...]
+Rows = dict[str, list[Row]]
+"""What a transaction inserts, by table, in the order in which it can be inserted."""
+
+_PROFILES: Final = (
+    "INSERT INTO profiles (workspace, id, survivor, primary_id, identifiers, user_aliases, tombstones, created_at,"
+    " updated_at) VALUES (?, ?, ?, nullif(?, ''), ?, ?, ?, ?, ?)"
+)
+_IDENTIFIERS: Final = (
+    "INSERT INTO identifiers (workspace, label, name, origin, anonymous, linked_at) VALUES (?, ?, ?, ?, ?, ?)"
+)
+_JOURNAL: Final = (
+    "INSERT INTO journal (workspace, sequence, at, api_key, request, kind, profile, label, name, flag, anonymous)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+_WORKSPACE: Final = 1
+_KEY: Final = bytearray(uuid_utils.uuid7().bytes)
+
+
+class RawDatabase:
+    """A database of aka's tables and a connection to it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._calls = count()
+        self._sequences = count(1)
+
+    def alias(self, seconds: float, most: int) -> float:
+        """Write what an Alias of two new ids writes, one a transaction, and return the transactions a second."""
+        return self._time(self._alias_rows, seconds, most)
+
+    def create_aliases(self, seconds: float, most: int, items: int) -> float:
+        """Write what a CreateAliases of `items` new user aliases writes, and return the transactions a second."""
+        return self._time(lambda: self._create_aliases_rows(items), seconds, most)
+
+    def _time(self, rows: Callable[[], Rows], seconds: float, most: int) -> float:
+        spent, done = 0.0, 0
+        while spent < seconds and done < most:
+            made = rows()
+            began = time.perf_counter()
+            self._connection.execute("BEGIN IMMEDIATE")
+            for statement, values in made.items():
+                self._connection.executemany(statement, values)
+            self._connection.execute("COMMIT")
+            spent += time.perf_counter() - began
+            done += 1
+        return done / spent
+
+    def _alias_rows(self) -> Rows:
+        number, now, profile = next(self._calls), time.time_ns() // 1000, _new_profile_id()
+        user, alias = f"user-{number:08}", f"alias-{number:08}"
+        entry = (now, _KEY, str(uuid_utils.uuid4()))
+        return {
+            _PROFILES: [(_WORKSPACE, profile, profile, user, 2, 0, 0, now, now)],
+            _IDENTIFIERS: [(_WORKSPACE, "", name, profile, 0, now) for name in (user, alias)],
+            _JOURNAL: [
+                (_WORKSPACE, next(self._sequences), *entry, "created", profile, "", user, 1, 0),
+                (_WORKSPACE, next(self._sequences), *entry, "linked", profile, "", alias, 0, 0),
+            ],
+        }
+
+    def _create_aliases_rows(self, items: int) -> Rows:
+        number, now = next(self._calls), time.time_ns() // 1000
+        entry = (now, _KEY, str(uuid_utils.uuid4()))
+        made = [(_new_profile_id(), f"name-{number * items + item:08}") for item in range(items)]
+        return {
+            _PROFILES: [(_WORKSPACE, profile, profile, "", 1, 1, 0, now, now) for profile, _ in made],
+            _IDENTIFIERS: [(_WORKSPACE, "crm", name, profile, 0, now) for profile, name in made],
+            _JOURNAL: [
+                (_WORKSPACE, next(self._sequences), *entry, "created", profile, "crm", name, 0, 0)
+                for profile, name in made
+            ],
+        }
+
+
+def _new_profile_id() -> bytearray:
+    return bytearray(uuid_utils.uuid7().bytes)
+
+
+@contextmanager
+def raw_database(path: Path) -> Iterator[RawDatabase]:
+    """Make a database of aka's tables."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        migrate(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA cache_size = -16384")
+        connection.execute("INSERT INTO workspaces (id, name, created_at) VALUES (?, 'default', 0)", (_WORKSPACE,))
+        yield RawDatabase(connection)

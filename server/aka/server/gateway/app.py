@@ -1,0 +1,135 @@
+"""The gateway's HTTP application: paths, and what goes around every request."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from aka.server import logs
+from aka.server.gateway import altertable, appizer, body, braze, connect
+from aka.server.gateway.answer import Answer
+from aka.server.gateway.calls import Caller, Stub
+from aka.server.gateway.refusal import Refusal
+
+Handle = Callable[[Any, Caller, Stub], Awaitable[Answer]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+Ready = Callable[[], Awaitable[bool]]
+
+JSON: Final = "application/json"
+RETRY_AFTER: Final = 1
+
+
+class Dialect(Protocol):
+    """What a dialect's module has beside its endpoints."""
+
+    def authorization(self, headers: Mapping[str, str], sent: Any) -> str | None:
+        """Return the `Bearer KEY` of a request, wherever the dialect has it."""
+        ...
+
+    def refuse(self, refusal: Refusal) -> Answer:
+        """Say why a request was refused."""
+        ...
+
+
+def create_app(stub: Stub, ready: Ready) -> Starlette:
+    """Return the application over a stub; `ready` says whether what is behind the stub serves."""
+
+    async def healthz(request: Request) -> Response:
+        return _respond(Answer(200, {"status": "alive"}))
+
+    async def readyz(request: Request) -> Response:
+        if await ready():
+            return _respond(Answer(200, {"status": "ready"}))
+        return _respond(Answer(503, {"status": "not ready"}))
+
+    def post(path: str, dialect: Dialect, handle: Handle) -> Route:
+        return Route(path, _endpoint(stub, dialect, handle), methods=["POST"])
+
+    app = Starlette(
+        routes=[
+            post("/v1/users/aliases", appizer, appizer.aliases),
+            post("/users/aliases", appizer, appizer.aliases),
+            post("/v1/users", appizer, appizer.users),
+            post("/users", appizer, appizer.users),
+            post("/alias", altertable, altertable.alias),
+            post("/identify", altertable, altertable.identify),
+            post("/users/alias/new", braze, braze.new_aliases),
+            post("/users/identify", braze, braze.identify),
+            Route("/aka.v1.AliasService/{method}", _connect_endpoint(stub), methods=["POST"]),
+            Route("/healthz", healthz, methods=["GET"]),
+            Route("/readyz", readyz, methods=["GET"]),
+        ],
+        exception_handlers={HTTPException: _no_such_endpoint},  # type: ignore[dict-item]
+    )
+    app.router.redirect_slashes = False  # a path with a slash too many is unknown
+    return app
+
+
+def _endpoint(stub: Stub, dialect: Dialect, handle: Handle) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        caller = Caller.of(request.headers)
+        try:
+            sent = body.decode((await body.read(request, JSON))[0])
+            caller.authorization = dialect.authorization(request.headers, sent)
+            return _respond(await handle(sent, caller, stub), caller)
+        except Refusal as refused:
+            refusal = refused
+        except Exception as bug:
+            refusal = _bug(bug, request, caller)
+        return _respond(dialect.refuse(refusal), caller, refusal)
+
+    return endpoint
+
+
+def _connect_endpoint(stub: Stub) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        caller = Caller.of(request.headers)
+        name = request.path_params["method"]
+        try:
+            if name not in connect.METHODS:
+                raise connect.unknown_method(name)
+            seconds = connect.timeout(request.headers)
+            if seconds is not None:
+                caller.deadline = time.monotonic() + seconds
+            sent, content_type = await body.read(request, connect.JSON, connect.PROTO)
+            asked, answered = connect.METHODS[name]
+            message = await caller.call(getattr(stub, name), connect.parse(sent, content_type, asked), answered)
+            response = Response(connect.write(message, content_type), 200, caller.headers, content_type)
+        except Refusal as refusal:
+            response = _respond(connect.refuse(refusal), caller, refusal)
+        except Exception as bug:
+            response = _respond(connect.refuse(_bug(bug, request, caller)), caller)
+        for header, value in caller.headers.items():
+            response.headers[f"trailer-{header}"] = value
+        return response
+
+    return endpoint
+
+
+def _bug(bug: Exception, request: Request, caller: Caller) -> Refusal:
+    logs.bug(bug, path=request.scope["route"].path, request_id=caller.request_id)
+    return Refusal("INTERNAL", "aka failed; its log says more under this request id")
+
+
+async def _no_such_endpoint(request: Request, error: HTTPException) -> Response:
+    code = "METHOD_NOT_ALLOWED" if error.status_code == 405 else "NOT_FOUND"
+    what = f"{request.method} {request.url.path}"
+    answer = appizer.error(error.status_code, code, f"There is no {what}")
+    response = _respond(answer, Caller.of(request.headers))
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _respond(answer: Answer, caller: Caller | None = None, refusal: Refusal | None = None) -> Response:
+    headers = dict(caller.headers) if caller is not None else {}
+    if refusal is not None and answer.status in (429, 503):
+        headers["Retry-After"] = str(refusal.retry_after or RETRY_AFTER)
+    if answer.status == 408:
+        headers["Connection"] = "close"  # what is left of the body is not waited for
+    return Response(msgspec.json.encode(answer.body), answer.status, headers, JSON)

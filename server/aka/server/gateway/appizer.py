@@ -1,0 +1,108 @@
+"""Appizer's dialect: `POST /users/aliases` and `POST /users`, with or without `/v1`."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from aka.server.gateway import body
+from aka.server.gateway.answer import Answer
+from aka.server.gateway.calls import Caller, Stub
+from aka.server.gateway.refusal import (
+    MALFORMED,
+    MEDIA_TYPE,
+    TOO_LARGE,
+    TOO_SLOW,
+    UNKNOWN_ENVIRONMENT,
+    WRONG_TYPE,
+    Refusal,
+    refusal_of,
+)
+from aka.v1 import alias_service_pb2 as v1
+
+CODES: Final = {
+    MALFORMED: "INVALID_REQUEST",
+    WRONG_TYPE: "INVALID_TYPE",
+    UNKNOWN_ENVIRONMENT: "INVALID_REQUEST",
+    TOO_SLOW: "REQUEST_TIMEOUT",
+    TOO_LARGE: "PAYLOAD_TOO_LARGE",
+    MEDIA_TYPE: "UNSUPPORTED_MEDIA_TYPE",
+    "FIELD_REQUIRED": "MISSING_FIELD",
+    "KEY_MISSING": "MISSING_AUTH",
+    "KEY_INVALID": "INVALID_API_KEY",
+    "KEY_REVOKED": "REVOKED_API_KEY",
+}
+"""Codes of single reasons, before those of their status."""
+
+CODES_BY_STATUS: Final = {
+    400: "INVALID_REQUEST",
+    403: "INSUFFICIENT_PERMISSIONS",
+    404: "USER_NOT_FOUND",
+    409: "ALIAS_CONFLICT",
+    429: "RATE_LIMIT_EXCEEDED",
+    500: "INTERNAL_ERROR",
+    503: "SERVICE_UNAVAILABLE",
+}
+
+
+def authorization(headers: Mapping[str, str], sent: Any) -> str | None:
+    """Return the key of a request: the authorization header."""
+    return headers.get("authorization")
+
+
+async def aliases(sent: Any, caller: Caller, stub: Stub) -> Answer:
+    """Link `alias_id` to the user that `user_id`, or `primary_user_id`, names."""
+    fields = body.as_object(sent)
+    user_id, primary_user_id = body.text(fields, "user_id"), body.text(fields, "primary_user_id")
+    request = v1.AliasRequest(alias_id=body.text(fields, "alias_id") or "", merge_policy=v1.MERGE_POLICY_ANONYMOUS)
+    if user_id is not None and primary_user_id is not None:
+        raise Refusal(MALFORMED, "Give user_id or primary_user_id, not both")
+    if primary_user_id is not None:
+        request.primary_user_id = primary_user_id
+    else:
+        request.user_id = user_id or ""
+    linked = await caller.call(stub.Alias, request, v1.AliasResponse)
+    named = linked.user_id or linked.profile_id if user_id is None else user_id
+    return Answer(200, {"success": True, "alias_id": linked.alias_id, "user_id": named, "message": "Alias created"})
+
+
+async def users(sent: Any, caller: Caller, stub: Stub) -> Answer:
+    """Make a user known by `user_id`."""
+    fields = body.as_object(sent)
+    user_id = body.text(fields, "user_id") or ""
+    for name, value in fields.items():
+        if name != "user_id" and value not in (None, "", {}, []):
+            raise Refusal(MALFORMED, f"{name} cannot be stored: aka keeps no profile data, only identifiers")
+    request = v1.IdentifyRequest(aliases_to_identify=[v1.AliasToIdentify(external_id=user_id)])
+    identified = await caller.call(stub.Identify, request, v1.IdentifyResponse)
+    (result,) = identified.results
+    if result.HasField("error"):
+        raise _of_the_call(refusal_of(result.error))
+    return Answer(
+        200,
+        {
+            "success": True,
+            "user_id": result.profile_id,
+            "external_id": user_id,
+            "message": "User created" if result.outcome == v1.OUTCOME_CREATED else "User updated",
+        },
+    )
+
+
+def refuse(refusal: Refusal) -> Answer:
+    """Say in Appizer's shape why a request was refused."""
+    status = refusal.http_status
+    code = CODES.get(refusal.reason) or CODES_BY_STATUS[status]
+    return error(status, code, refusal.message, refusal.metadata)
+
+
+def error(status: int, code: str, message: str, details: dict[str, str] | None = None) -> Answer:
+    """Write an error of Appizer's shape."""
+    phrase = HTTPStatus(status).phrase
+    return Answer(status, {"error": phrase, "message": message, "code": code, "details": details or {}})
+
+
+def _of_the_call(refusal: Refusal) -> Refusal:
+    """Return an item's refusal with the field as it was sent: `aliases_to_identify[0].external_id` is `user_id`."""
+    path = "aliases_to_identify[0].external_id"
+    metadata = {name: value.replace(path, "user_id") for name, value in refusal.metadata.items()}
+    return Refusal(refusal.reason, refusal.message.replace(path, "user_id"), metadata=metadata)

@@ -1,0 +1,117 @@
+"""A request's body: read within bounds, as JSON, and the fields in it."""
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+
+from aka.server.gateway.refusal import MALFORMED, MEDIA_TYPE, MISSING, TOO_LARGE, TOO_SLOW, WRONG_TYPE, Refusal
+
+MAX_BYTES: Final = 1024 * 1024
+MAX_SECONDS: Final = 10.0
+MAX_NESTING: Final = 32
+
+_NAMES: Final = {
+    bool: "a boolean",
+    dict: "an object",
+    float: "a number",
+    int: "a number",
+    list: "an array",
+    str: "a string",
+    type(None): "null",
+}
+
+
+async def read(request: Request, *content_types: str) -> tuple[bytes, str]:
+    """Return the body and its content type, the first of `content_types` where the request names none.
+
+    Refuses another content type or an encoding, more than 1 MiB, and a body that takes more than 10 s.
+    """
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower() or content_types[0]
+    if given not in content_types:
+        raise Refusal(MEDIA_TYPE, f"The content type is {given}; {' or '.join(content_types)} is expected")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refusal(MEDIA_TYPE, "The body must not be encoded (content-encoding)")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(MAX_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BYTES:
+                    raise Refusal(TOO_LARGE, f"The body is larger than {MAX_BYTES} bytes")
+    except TimeoutError:
+        raise Refusal(TOO_SLOW, f"The body did not arrive within {MAX_SECONDS:.0f} s") from None
+    except ClientDisconnect:
+        raise Refusal(MALFORMED, "The body ended before its end") from None
+    return bytes(body), given
+
+
+def decode(body: bytes) -> Any:
+    """Return the JSON value of a body. Of a duplicate key the last counts; nesting over 32 is refused."""
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refusal(MALFORMED, f"The body is no JSON: {error}") from None
+    except RecursionError:
+        raise Refusal(MALFORMED, _TOO_NESTED) from None
+    level = [value]
+    for _ in range(MAX_NESTING):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return value
+    if any(isinstance(inner, dict | list) for inner in level):
+        raise Refusal(MALFORMED, _TOO_NESTED)
+    return value
+
+
+_TOO_NESTED: Final = f"The body is nested more than {MAX_NESTING} levels deep"
+
+
+def as_object(value: Any, name: str = "") -> dict[str, Any]:
+    """Return a JSON value that must be an object: the field `name`, or the body."""
+    if not isinstance(value, dict):
+        raise wrong_type(name, "an object", value)
+    return value
+
+
+def text(body: dict[str, Any], field: str, within: str = "") -> str | None:
+    """Return a field that is a string; None where it is absent or null."""
+    value = body.get(field)
+    if value is not None and not isinstance(value, str):
+        raise wrong_type(within + field, "a string", value)
+    return value
+
+
+def required_text(body: dict[str, Any], field: str, within: str = "") -> str:
+    """Return a field that is a string and must be there."""
+    value = text(body, field, within)
+    if not value:
+        raise missing(within + field)
+    return value
+
+
+def array(body: dict[str, Any], field: str) -> list[Any]:
+    """Return a field that is an array and must be there."""
+    value = body.get(field)
+    if value is None:
+        raise missing(field)
+    if not isinstance(value, list):
+        raise wrong_type(field, "an array", value)
+    return value
+
+
+def missing(field: str) -> Refusal:
+    """Say that a field is absent, null or empty."""
+    return Refusal(MISSING, f"Missing required field: {field}", metadata={"field": field})
+
+
+def wrong_type(field: str, expected: str, value: Any) -> Refusal:
+    """Say that a field has another JSON type than it must have."""
+    message = f"{field or 'The body'} must be {expected}, not {_NAMES[type(value)]}"
+    return Refusal(WRONG_TYPE, message, metadata={"field": field} if field else None)

@@ -1,0 +1,77 @@
+"""Braze's dialect: `POST /users/alias/new` and `POST /users/identify`."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from aka.server.gateway import body
+from aka.server.gateway.answer import Answer
+from aka.server.gateway.calls import Caller, Stub, bearer
+from aka.server.gateway.refusal import MALFORMED, Refusal
+from aka.v1 import alias_service_pb2 as v1
+
+_BEHAVIORS: Final = {
+    None: v1.MERGE_BEHAVIOR_UNSPECIFIED,
+    "none": v1.MERGE_BEHAVIOR_NONE,
+    "merge": v1.MERGE_BEHAVIOR_MERGE,
+}
+
+
+def authorization(headers: Mapping[str, str], sent: Any) -> str | None:
+    """Return the key of a request: the authorization header, else the body's `api_key`."""
+    in_body = body.text(sent, "api_key") if isinstance(sent, dict) else None
+    return headers.get("authorization") or bearer(in_body)
+
+
+async def new_aliases(sent: Any, caller: Caller, stub: Stub) -> Answer:
+    """Give users aliases, or make alias-only users: `user_aliases`, up to 50."""
+    items = [
+        v1.NewUserAlias(
+            external_id=body.text(item, "external_id", within),
+            alias_name=body.text(item, "alias_name", within) or "",
+            alias_label=body.text(item, "alias_label", within) or "",
+        )
+        for item, within in _items(sent, "user_aliases")
+    ]
+    request = v1.CreateAliasesRequest(user_aliases=items)
+    answered = await caller.call(stub.CreateAliases, request, v1.CreateAliasesResponse)
+    return _processed(answered, "user_aliases")
+
+
+async def identify(sent: Any, caller: Caller, stub: Stub) -> Answer:
+    """Identify alias-only users: `aliases_to_identify`, up to 50."""
+    items = []
+    for item, within in _items(sent, "aliases_to_identify"):
+        given = item.get("user_alias")
+        pair = {} if given is None else body.as_object(given, f"{within}user_alias")
+        user_alias = v1.UserAlias(
+            alias_name=body.text(pair, "alias_name", f"{within}user_alias.") or "",
+            alias_label=body.text(pair, "alias_label", f"{within}user_alias.") or "",
+        )
+        external_id = body.text(item, "external_id", within) or ""
+        items.append(v1.AliasToIdentify(external_id=external_id, user_alias=user_alias))
+    behavior = body.text(sent, "merge_behavior")
+    if behavior not in _BEHAVIORS:
+        raise Refusal(MALFORMED, f"merge_behavior is {behavior!r}; 'none' or 'merge' is expected")
+    request = v1.IdentifyRequest(aliases_to_identify=items, merge_behavior=_BEHAVIORS[behavior])
+    answered = await caller.call(stub.Identify, request, v1.IdentifyResponse)
+    return _processed(answered, "aliases_to_identify")
+
+
+def refuse(refusal: Refusal) -> Answer:
+    """Say in Braze's shape why a request was refused."""
+    return Answer(refusal.http_status, {"message": refusal.message, "errors": []})
+
+
+def _items(sent: Any, field: str) -> Iterable[tuple[dict[str, Any], str]]:
+    for index, item in enumerate(body.array(body.as_object(sent), field)):
+        yield body.as_object(item, f"{field}[{index}]"), f"{field}[{index}]."
+
+
+def _processed(answered: v1.CreateAliasesResponse | v1.IdentifyResponse, field: str) -> Answer:
+    answer: dict[str, Any] = {"aliases_processed": answered.aliases_processed, "message": "success"}
+    errors = [
+        {"type": result.error.message, "input_array": field, "index": result.index}
+        for result in answered.results
+        if result.HasField("error")
+    ]
+    return Answer(201, answer | ({"errors": errors} if errors else {}))

@@ -1,0 +1,94 @@
+"""One call of a stub for one request: the key, the request id and the deadline go with it, the limits come back."""
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeVar, cast
+
+import grpc
+import uuid_utils
+
+from aka.server.gateway.refusal import refusal_of_call
+
+M = TypeVar("M")
+
+MAX_SECONDS: Final = 30.0
+"""What a call may take where the request sets no deadline of its own."""
+
+MAX_KEY: Final = 4096
+"""Characters of an authorization that are passed on: no key is that long, and metadata has its limit."""
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+_LIMIT_HEADERS: Final = {
+    "x-ratelimit-limit": "X-RateLimit-Limit",
+    "x-ratelimit-remaining": "X-RateLimit-Remaining",
+    "x-ratelimit-reset": "X-RateLimit-Reset",
+}
+
+
+class Stub(Protocol):
+    """aka.v1.AliasService's generated aio stub, or what is like it in process."""
+
+    @property
+    def Alias(self) -> Callable[..., Any]: ...  # noqa: D102
+    @property
+    def BatchAlias(self) -> Callable[..., Any]: ...  # noqa: D102
+    @property
+    def CreateAliases(self) -> Callable[..., Any]: ...  # noqa: D102
+    @property
+    def Identify(self) -> Callable[..., Any]: ...  # noqa: D102
+
+
+@dataclass(slots=True)
+class Caller:
+    """Who asks over HTTP, and what the calls made for it answered beside their messages."""
+
+    authorization: str | None
+    request_id: str
+    deadline: float = field(default_factory=lambda: time.monotonic() + MAX_SECONDS)
+    limits: dict[str, str] = field(default_factory=dict)
+    """The rate limit as the last call told it, as headers."""
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> "Caller":
+        """Return the caller of a request with these headers, its request id made where they have none that is good."""
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid_utils.uuid4())
+        return cls(headers.get("authorization"), request_id)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The response's headers: request id and rate limit."""
+        return {"x-request-id": self.request_id} | self.limits
+
+    async def call(self, rpc: Callable[..., Any], request: Any, answer: type[M]) -> M:
+        """Call one of the stub's methods and return its answer; Refusal where it has none."""
+        call = rpc(request, metadata=self._metadata(), timeout=max(0.001, self.deadline - time.monotonic()))
+        try:
+            response = await cast("Awaitable[M]", call)
+        except grpc.aio.AioRpcError as error:
+            trailers = tuple(error.trailing_metadata() or ())
+            self._note(trailers)
+            raise refusal_of_call(error, trailers) from None
+        self._note(tuple(await call.trailing_metadata() or ()))
+        assert isinstance(response, answer)
+        return response
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        request_id = ("x-request-id", self.request_id)
+        if not self.authorization:
+            return (request_id,)
+        # What metadata cannot carry is no key either.
+        given = self.authorization
+        good = len(given) <= MAX_KEY and given.isascii() and given.isprintable()
+        return request_id, ("authorization", given if good else "?")
+
+    def _note(self, trailers: tuple[tuple[str, Any], ...]) -> None:
+        self.limits.update({_LIMIT_HEADERS[name]: value for name, value in trailers if name in _LIMIT_HEADERS})
+
+
+def bearer(secret: str | None) -> str | None:
+    """Return an authorization that bears a key."""
+    return f"Bearer {secret}" if secret else None

@@ -1,0 +1,153 @@
+"""Every RPC as JSON: the Connect protocol's unary form, as its public specification (connectrpc.com) has it."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any, Final
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc import code_pb2
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from aka.server.gateway.answer import Answer
+from aka.server.gateway.body import as_object, decode, wrong_type
+from aka.server.gateway.refusal import MALFORMED, TOO_LARGE, TOO_SLOW, Refusal
+from aka.v1 import alias_service_pb2 as v1
+
+JSON: Final = "application/json"
+PROTO: Final = "application/proto"
+
+METHODS: Final = {
+    method.name: (GetMessageClass(method.input_type), GetMessageClass(method.output_type))
+    for method in v1.DESCRIPTOR.services_by_name["AliasService"].methods
+}
+"""The request's and the response's class of each RPC."""
+
+_HTTP: Final = {
+    code_pb2.CANCELLED: 499,
+    code_pb2.UNKNOWN: 500,
+    code_pb2.INVALID_ARGUMENT: 400,
+    code_pb2.DEADLINE_EXCEEDED: 504,
+    code_pb2.NOT_FOUND: 404,
+    code_pb2.ALREADY_EXISTS: 409,
+    code_pb2.PERMISSION_DENIED: 403,
+    code_pb2.RESOURCE_EXHAUSTED: 429,
+    code_pb2.FAILED_PRECONDITION: 400,
+    code_pb2.ABORTED: 409,
+    code_pb2.OUT_OF_RANGE: 400,
+    code_pb2.UNIMPLEMENTED: 501,
+    code_pb2.INTERNAL: 500,
+    code_pb2.UNAVAILABLE: 503,
+    code_pb2.DATA_LOSS: 500,
+    code_pb2.UNAUTHENTICATED: 401,
+}
+
+
+_CODES: Final = {
+    "INTERNAL": code_pb2.INTERNAL,
+    TOO_LARGE: code_pb2.RESOURCE_EXHAUSTED,
+    TOO_SLOW: code_pb2.DEADLINE_EXCEEDED,
+}
+"""The code of what is refused without a call, where it is not INVALID_ARGUMENT."""
+
+_REASONS: Final = {400: "INVALID_VALUE", 500: "INTERNAL"}
+"""ErrorInfo's reason of what is refused without a call. What HTTP adds, such as a body too large, has none."""
+
+
+def timeout(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that the request allows, None where it sets no limit.
+
+    Refuses another version of the protocol, and an encoding.
+    """
+    if headers.get("connect-protocol-version", "1") != "1":
+        raise Refusal(MALFORMED, "connect-protocol-version must be 1")
+    encoding = headers.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        raise _unimplemented(f"The content-encoding {encoding} is not supported; identity is")
+    given = headers.get("connect-timeout-ms")
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdigit() and len(given) <= 10):
+        raise Refusal(MALFORMED, "connect-timeout-ms must be a number of at most 10 digits")
+    return int(given) / 1000
+
+
+def parse(body: bytes, content_type: str, request: type[Message]) -> Message:
+    """Return the message of a body. Unknown fields are ignored, as the protocol asks."""
+    try:
+        if content_type == PROTO:
+            return request.FromString(body)
+        sent = decode(body)
+        _check_types(sent, request.DESCRIPTOR, "")
+        return json_format.ParseDict(sent, request(), ignore_unknown_fields=True)
+    except (json_format.ParseError, DecodeError) as error:
+        raise Refusal(MALFORMED, f"The body is no {request.DESCRIPTOR.full_name}: {error}") from None
+
+
+def write(message: Message, content_type: str) -> bytes:
+    """Return a response's body. Fields without presence are printed."""
+    if content_type == PROTO:
+        return message.SerializeToString()
+    return json_format.MessageToJson(message, always_print_fields_with_no_presence=True, indent=None).encode()
+
+
+def refuse(refusal: Refusal) -> Answer:
+    """Say in the protocol's error JSON why a request was refused."""
+    status = refusal.status or _status_without_call(refusal)
+    answer: dict[str, Any] = {"code": _name(status.code), "message": status.message}
+    if status.details:
+        answer["details"] = [
+            {
+                "type": detail.type_url.rpartition("/")[2],
+                "value": base64.b64encode(detail.value).decode().rstrip("="),
+                "debug": json_format.MessageToDict(detail),
+            }
+            for detail in status.details
+        ]
+    return Answer(_HTTP.get(status.code, 500) if refusal.status else refusal.http_status, answer)
+
+
+def unknown_method(name: str) -> Refusal:
+    """Say that there is no such RPC."""
+    return _unimplemented(f"aka.v1.AliasService has no method {name}")
+
+
+def _unimplemented(message: str) -> Refusal:
+    return Refusal("INTERNAL", message, status=Status(code=code_pb2.UNIMPLEMENTED, message=message))
+
+
+def _check_types(sent: Any, message: Any, name: str) -> None:
+    """Refuse what is no object, array or string where the descriptor `message` has one; `name` is its path.
+
+    (json_format reads arrays and strings as objects, and tells of Python's types where it refuses.)
+    """
+    within = f"{name}." if name else ""
+    for key, value in as_object(sent, name).items():
+        field = message.fields_by_camelcase_name.get(key) or message.fields_by_name.get(key)
+        if field is None or value is None:
+            continue
+        values = value if field.is_repeated else [value]
+        if not isinstance(values, list):
+            raise wrong_type(within + key, "an array", value)
+        for index, inner in enumerate(values):
+            path = f"{within}{key}[{index}]" if field.is_repeated else within + key
+            if field.message_type is not None:
+                _check_types(inner, field.message_type, path)
+            elif field.type == FieldDescriptor.TYPE_STRING and not isinstance(inner, str):
+                raise wrong_type(path, "a string", inner)
+
+
+def _status_without_call(refusal: Refusal) -> Status:
+    status = Status(code=_CODES.get(refusal.reason, code_pb2.INVALID_ARGUMENT), message=refusal.message)
+    reason = _REASONS.get(refusal.http_status)
+    if reason is not None:
+        status.details.add().Pack(ErrorInfo(reason=reason, domain="aka", metadata=refusal.metadata))
+    return status
+
+
+def _name(code: int) -> str:
+    name = code_pb2.Code.Name(code).lower()
+    return "canceled" if name == "cancelled" else name

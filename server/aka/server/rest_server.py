@@ -1,0 +1,92 @@
+"""The REST face: the gateway's application behind uvicorn, in this process's event loop."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from aka.server.addresses import CannotListen, is_served
+
+KEEP_ALIVE: Final = 75
+"""Seconds that an idle connection is kept."""
+
+
+class RestServer:
+    """An ASGI application on one address."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._server: _Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self, address: str) -> str:
+        """Listen on `HOST:PORT` or `unix:/path` and return what is bound; port 0 picks one. CannotListen if not."""
+        listening = _listen(address)
+        config = uvicorn.Config(
+            self._app,
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE,
+        )
+        self._server = _Server(config)
+        self._serving = asyncio.create_task(self._server.serve([listening]))
+        await self._server.up.wait()
+        if address.startswith("unix:"):
+            return address
+        return f"{address.rpartition(':')[0]}:{listening.getsockname()[1]}"
+
+    async def stop(self, grace: float) -> None:
+        """Take no more requests, and give those under way `grace` seconds to end."""
+        if self._server is None or self._serving is None:
+            return
+        self._server.config.timeout_graceful_shutdown = max(1, round(grace))
+        self._server.should_exit = True
+        await self._serving
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but for the signals, which are the process's own."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(address: str) -> socket.socket:
+    if is_served(address):
+        raise CannotListen(f"cannot listen on {address}: it is in use")
+    try:
+        if address.startswith("unix:"):
+            path = address.removeprefix("unix:")
+            if Path(path).is_socket():
+                Path(path).unlink()
+            listening = socket.socket(socket.AF_UNIX)
+            listening.bind(path)
+            return listening
+        host, _, port = address.rpartition(":")
+        host = host.strip("[]")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, int(port)), family=family, backlog=1024)
+        # Connections inherit it; asyncio sets it on sockets of its own making only. Without it the body of an answer
+        # comes 40 ms after the head: they are two writes (Nagle, delayed ACK).
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {address}: {error.strerror or error}") from None

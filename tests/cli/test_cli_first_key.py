@@ -1,0 +1,198 @@
+"""The first API key: given or made up, where it may be seen, and the lines that say how to call."""
+
+import json
+import os
+import pty
+import re
+import sqlite3
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.command import AKA, KEY, PATIENCE, READY, aka, environment, identify, serving
+
+MADE_UP = re.compile(r"aka_[0-9a-f]{40}")
+
+
+def everything_in(folder: Path) -> bytes:
+    """Return the bytes of every file in a folder but the file of a made-up key."""
+    return b"".join(path.read_bytes() for path in folder.iterdir() if path.is_file() and path.suffix != ".key")
+
+
+@contextmanager
+def on_a_terminal(cwd: Path, **settings: str) -> Iterator[tuple[str, str]]:
+    """Run `aka serve` with a terminal as stderr; yield its address and what the terminal shows by then."""
+    ours, theirs = pty.openpty()
+    command = [AKA, "serve"]
+    env = environment(**settings)
+    with subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=theirs, text=True) as process:
+        os.close(theirs)
+        try:
+            assert process.stdout is not None
+            ready = READY.fullmatch(process.stdout.readline())
+            assert ready is not None
+            yield ready[1], os.read(ours, 65536).decode().replace("\r\n", "\n")
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+            os.close(ours)
+
+
+def pasted(shown: str, cwd: Path, **env: str) -> list[dict[str, Any]]:
+    """Run the lines that a server showed, in a shell, and return what each call answered."""
+    _, _, after = shown.partition("as pasted:")
+    lines = [line.strip() for line in after.splitlines() if line.startswith("  ")]
+    script = "\n".join(f"{line}; echo" for line in lines)
+    shell = subprocess.run(
+        ["sh", "-eu", "-c", script],
+        cwd=cwd,
+        env=environment() | env,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert shell.returncode == 0, shell.stderr
+    decoder, text, answers = json.JSONDecoder(), shell.stdout.strip(), []
+    while text:
+        answer, end = decoder.raw_decode(text)
+        answers.append(answer)
+        text = text[end:].strip()
+    return answers
+
+
+def linked(answers: list[dict[str, Any]]) -> bool:
+    """Whether the three calls made a user, linked an alias and found it."""
+    identified, aliased, resolved = answers
+    (found,) = resolved["resolutions"]
+    profile_ids = {identified["results"][0]["profileId"], aliased["profileId"], found["profileId"]}
+    return len(profile_ids) == 1 and found["userId"] == "user_123"
+
+
+def test_a_given_key_is_the_first_key(tmp_path: Path) -> None:
+    with serving(cwd=tmp_path) as server:
+        assert server.call("Identify", identify("u"), KEY)["aliases_processed"] == 1
+
+
+def test_a_given_key_is_printed_and_kept_nowhere(tmp_path: Path) -> None:
+    with serving("--log-level", "debug", "--log-format", "text", cwd=tmp_path) as server:
+        server.call("Identify", identify("u"))
+        ended = server.stop()
+    assert KEY not in ended.out + ended.err
+    assert KEY.encode() not in everything_in(tmp_path)
+    assert not (tmp_path / "aka.db.key").exists()
+
+
+def test_no_part_of_a_given_key_is_kept_as_its_prefix(tmp_path: Path) -> None:
+    with serving(cwd=tmp_path):
+        pass
+    with closing(sqlite3.connect(tmp_path / "aka.db")) as connection:
+        assert connection.execute("SELECT prefix FROM api_keys").fetchall() == [("",)]
+
+
+@pytest.mark.parametrize("key", ["x" * 19, "", "twenty characters and blanks", "caf\u00e9" * 10, "tab\t" * 10])
+def test_a_key_that_is_too_short_or_no_header_ends_with_2_and_is_not_printed(tmp_path: Path, key: str) -> None:
+    ended = aka("serve", cwd=tmp_path, env=environment(bootstrap_api_key=key))
+    assert (ended.code, len(ended.errors)) == (2, 1)
+    assert "AKA_BOOTSTRAP_API_KEY" in ended.err
+    assert not key or key not in ended.err
+
+
+def test_a_given_key_is_not_installed_in_a_database_that_has_one(tmp_path: Path) -> None:
+    with serving(cwd=tmp_path):
+        pass
+    with serving(cwd=tmp_path, key="another-key-of-some-length") as server:
+        assert server.call("Identify", identify("u"), KEY)
+        with pytest.raises(Exception, match="UNAUTHENTICATED"):
+            server.call("Identify", identify("u"), "another-key-of-some-length")
+
+
+def test_a_made_up_key_is_in_a_file_that_only_its_owner_may_read(tmp_path: Path) -> None:
+    with serving(cwd=tmp_path, key=None) as server:
+        file = tmp_path / "aka.db.key"
+        key = file.read_text().strip()
+        assert server.call("Identify", identify("u"), key)["aliases_processed"] == 1
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert MADE_UP.fullmatch(key)
+
+
+def test_a_made_up_keys_file_is_named_and_the_key_is_not_printed(tmp_path: Path) -> None:
+    with serving("--log-level", "debug", "--log-format", "text", cwd=tmp_path, key=None) as server:
+        ended = server.stop()
+    key = (tmp_path / "aka.db.key").read_text().strip()
+    assert str(tmp_path / "aka.db.key") in ended.err
+    assert key not in ended.out + ended.err
+    assert key.encode() not in everything_in(tmp_path)
+
+
+def test_a_restart_makes_no_other_key(tmp_path: Path) -> None:
+    with serving(cwd=tmp_path, key=None):
+        pass
+    key = (tmp_path / "aka.db.key").read_text()
+    with serving(cwd=tmp_path, key=None) as server:
+        server.stop()
+    assert (tmp_path / "aka.db.key").read_text() == key
+    assert sorted(path.name for path in tmp_path.glob("aka.db.key*")) == ["aka.db.key"]
+
+
+def test_a_new_databases_key_takes_the_place_of_an_old_ones(tmp_path: Path) -> None:
+    file = tmp_path / "aka.db.key"
+    file.write_text("an older database's key\n")
+    file.chmod(0o644)
+    with serving(cwd=tmp_path, key=None) as server:
+        server.call("Identify", identify("u"), file.read_text().strip())
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_key_that_cannot_be_written_down_is_not_installed(tmp_path: Path) -> None:
+    (tmp_path / "aka.db.key.new").mkdir()
+    ended = aka("serve", cwd=tmp_path)
+    assert (ended.code, len(ended.errors)) == (1, 1)
+    with closing(sqlite3.connect(tmp_path / "aka.db")) as connection:
+        assert connection.execute("SELECT * FROM api_keys").fetchall() == []
+
+
+def test_on_a_terminal_a_made_up_key_is_shown_and_not_written(tmp_path: Path) -> None:
+    with on_a_terminal(tmp_path) as (_, shown):
+        (key,) = set(MADE_UP.findall(shown))
+        assert not list(tmp_path.glob("*.key*"))
+    with serving(cwd=tmp_path) as server:
+        assert server.call("Identify", identify("u"), key)
+
+
+def test_on_a_terminal_a_given_key_is_not_shown(tmp_path: Path) -> None:
+    with on_a_terminal(tmp_path, bootstrap_api_key=KEY) as (_, shown):
+        assert KEY not in shown
+
+
+def test_on_a_terminal_the_lines_that_call_it_work_as_pasted(tmp_path: Path) -> None:
+    with on_a_terminal(tmp_path) as (_, shown):
+        assert linked(pasted(shown, Path("/")))
+
+
+def test_the_lines_that_read_the_key_from_its_file_work_as_pasted_anywhere(tmp_path: Path) -> None:
+    folder = tmp_path / "it's a folder"
+    folder.mkdir()
+    with serving("--log-format", "text", cwd=folder, key=None) as server:
+        assert linked(pasted(server.stderr, Path("/")))
+
+
+def test_the_lines_that_take_the_given_key_from_the_environment_work_as_pasted(tmp_path: Path) -> None:
+    with serving("--log-format", "text", cwd=tmp_path) as server:
+        assert linked(pasted(server.stderr, Path("/"), AKA_BOOTSTRAP_API_KEY=KEY))
+
+
+def test_the_lines_for_a_unix_socket_work_as_pasted(tmp_path: Path) -> None:
+    address = f"unix:/tmp/aka {os.getpid()}.socket"
+    with serving("--log-format", "text", cwd=tmp_path, settings={"grpc_address": address}) as server:
+        assert linked(pasted(server.stderr, Path("/"), AKA_BOOTSTRAP_API_KEY=KEY))
+
+
+def test_in_json_no_lines_are_shown_among_the_log(tmp_path: Path) -> None:
+    with serving("--log-format", "json", cwd=tmp_path) as server:
+        assert "as pasted" not in server.stop().err

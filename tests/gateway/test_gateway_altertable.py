@@ -1,0 +1,337 @@
+"""Altertable's dialect: `POST /alias` and `POST /identify`."""
+
+from typing import Any
+
+import pytest
+
+from tests.gateway.conftest import Serve
+from tests.gateway.served import Gateway
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+DOCUMENTED = {"distinct_id": "user_123", "alias_id": "stripe:cus_abc123"}
+OK = {"ok": True, "error_code": None}
+
+
+async def test_the_documented_request_is_ok(gateway: Gateway) -> None:
+    answer = await gateway.post("/alias", DOCUMENTED)
+    assert (answer.status_code, answer.json()) == (200, OK)
+
+
+async def test_after_it_either_id_means_the_same_person(gateway: Gateway) -> None:
+    (profile,) = await gateway.identified("user_123")
+    await gateway.post("/alias", DOCUMENTED)
+    assert await gateway.profiles("user_123", "stripe:cus_abc123") == [profile, profile]
+
+
+async def test_the_same_pair_again_is_ok(gateway: Gateway) -> None:
+    await gateway.post("/alias", DOCUMENTED)
+    assert (await gateway.post("/alias", DOCUMENTED)).json() == OK
+
+
+async def test_an_unknown_user_is_made_known_by_the_distinct_id(gateway: Gateway) -> None:
+    await gateway.post("/alias", DOCUMENTED)
+    answer = await gateway.done("Resolve", {"identifiers": [{"id": "stripe:cus_abc123"}]})
+    assert answer["resolutions"][0]["userId"] == "user_123"
+
+
+async def test_two_known_users_become_one(gateway: Gateway) -> None:
+    user, _ = await gateway.identified("user_123", "stripe:cus_abc123")
+    assert (await gateway.post("/alias", DOCUMENTED)).json() == OK
+    assert await gateway.profiles("stripe:cus_abc123") == [user]
+
+
+async def test_new_user_id_is_another_name_of_alias_id(gateway: Gateway) -> None:
+    await gateway.post("/alias", {"distinct_id": "user_123", "new_user_id": "stripe:cus_abc123"})
+    assert await gateway.knows("stripe:cus_abc123") == [True]
+
+
+async def test_both_names_with_one_value_are_ok(gateway: Gateway) -> None:
+    answer = await gateway.post("/alias", DOCUMENTED | {"new_user_id": "stripe:cus_abc123"})
+    assert answer.json() == OK
+
+
+async def test_both_names_with_two_values_are_an_invalid_request(gateway: Gateway) -> None:
+    answer = await gateway.post("/alias", DOCUMENTED | {"new_user_id": "other"})
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "invalid-request")
+    assert await gateway.knows("user_123") == [False]
+
+
+@pytest.mark.parametrize("body", [DOCUMENTED, [DOCUMENTED]], ids=["object", "array"])
+@pytest.mark.parametrize("environment", ["production", None])
+async def test_the_production_environment_or_none_is_ok(gateway: Gateway, body: Any, environment: Any) -> None:
+    sent = DOCUMENTED | {"environment": environment}
+    answer = await gateway.post("/alias", sent if isinstance(body, dict) else [sent])
+    assert (answer.status_code, answer.json()) == (200, OK)
+
+
+@pytest.mark.parametrize("environment", ["staging", "Production", ""])
+@pytest.mark.parametrize("path", ["/alias", "/identify"])
+async def test_another_environment_is_not_found(gateway: Gateway, path: str, environment: str) -> None:
+    answer = await gateway.post(path, DOCUMENTED | {"environment": environment})
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "environment-not-found")
+    assert await gateway.knows("user_123") == [False]
+
+
+@pytest.mark.parametrize("timestamp", ["2026-01-01T00:00:00Z", 1767225600, 1767225600.5, None])
+async def test_a_timestamp_is_taken(gateway: Gateway, timestamp: Any) -> None:
+    answer = await gateway.post("/alias", DOCUMENTED | {"timestamp": timestamp})
+    assert answer.json() == OK
+
+
+async def test_an_error_has_the_three_members_of_altertables_shape(gateway: Gateway) -> None:
+    answer = await gateway.post("/alias", {"distinct_id": "user_123"})
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {
+            "ok": False,
+            "error_code": "invalid-request",
+            "message": "FIELD_REQUIRED: Missing required field: alias_id",
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "distinct_id"),
+        ({"alias_id": "a"}, "distinct_id"),
+        ({"distinct_id": None, "alias_id": "a"}, "distinct_id"),
+        ({"distinct_id": "", "alias_id": "a"}, "distinct_id"),
+        ({"distinct_id": "u", "alias_id": None}, "alias_id"),
+        ({"distinct_id": "u", "alias_id": ""}, "alias_id"),
+        ({"distinct_id": "u", "new_user_id": ""}, "alias_id"),
+    ],
+)
+async def test_a_missing_field_is_named(gateway: Gateway, body: Any, field: str) -> None:
+    answer = await gateway.post("/alias", body)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "invalid-request")
+    assert answer.json()["message"].endswith(f"Missing required field: {field}")
+
+
+@pytest.mark.parametrize(
+    "field", ["distinct_id", "alias_id", "new_user_id", "environment", "timestamp", "anonymous_id", "traits"]
+)
+@pytest.mark.parametrize("value", [True, ["a"], [], 0, {"a": 1}, ""], ids=repr)
+async def test_a_field_of_another_type_is_an_invalid_request_that_names_it(
+    gateway: Gateway, field: str, value: Any
+) -> None:
+    fits: dict[str, Any] = {"timestamp": (int, str), "traits": dict}
+    if isinstance(value, fits.get(field, str)) and not isinstance(value, bool):
+        pytest.skip("it is of the field's type")
+    path = "/identify" if field in ("anonymous_id", "traits") else "/alias"
+    answer = await gateway.post(path, DOCUMENTED | {field: value})
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "invalid-request")
+    assert answer.json()["message"].startswith(f"{field} must be ")
+
+
+async def test_an_id_linked_to_itself_is_ok_and_makes_nobody(gateway: Gateway) -> None:
+    answer = await gateway.post("/alias", {"distinct_id": "user_123", "alias_id": "user_123"})
+    assert (answer.status_code, answer.json()) == (200, OK)
+    assert await gateway.knows("user_123") == [False]
+
+
+@pytest.mark.parametrize("field", ["distinct_id", "alias_id"])
+async def test_a_reserved_value_is_an_invalid_request_that_names_the_field_as_sent(
+    gateway: Gateway, field: str
+) -> None:
+    answer = await gateway.post("/alias", DOCUMENTED | {field: "user_id"})
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "invalid-request")
+    assert answer.json()["message"].startswith(f"RESERVED_IDENTIFIER: {field} is 'user_id', a value")
+
+
+async def test_what_the_rules_forbid_is_a_failed_alias_with_the_reason(serve: Serve) -> None:
+    gateway = await serve(max_identifiers=2)
+    await gateway.post("/alias", DOCUMENTED)
+    answer = await gateway.post("/alias", {"distinct_id": "user_123", "alias_id": "third"})
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "alias-failed")
+    assert answer.json()["message"].startswith("TOO_MANY_IDENTIFIERS: ")
+
+
+async def test_two_names_under_one_label_are_a_failed_alias(gateway: Gateway) -> None:
+    await gateway.identified("user_123", "stripe:cus_abc123")
+    pair = {"alias_label": "crm"}
+    items = [
+        {"external_id": "user_123", "alias_name": "1"} | pair,
+        {"external_id": "stripe:cus_abc123", "alias_name": "2"} | pair,
+    ]
+    await gateway.done("CreateAliases", {"user_aliases": items})
+    answer = await gateway.post("/alias", DOCUMENTED)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "alias-failed")
+    assert answer.json()["message"].startswith("LABEL_TAKEN: ")
+
+
+async def test_to_join_two_known_users_the_key_must_be_allowed_to(gateway: Gateway) -> None:
+    await gateway.identified("user_123", "stripe:cus_abc123")
+    answer = await gateway.without("profiles.merge").post("/alias", DOCUMENTED)
+    assert (answer.status_code, answer.json()["error_code"]) == (403, "permission-denied")
+
+
+def pair(number: int) -> dict[str, str]:
+    return {"distinct_id": f"user_{number}", "alias_id": f"crm:{number}"}
+
+
+async def test_an_array_is_done_whole(gateway: Gateway) -> None:
+    answer = await gateway.post("/alias", [pair(0), pair(1)])
+    assert (answer.status_code, answer.json()) == (200, OK)
+    assert await gateway.knows("user_0", "crm:0", "user_1", "crm:1") == [True] * 4
+
+
+async def test_a_failure_in_an_array_is_told_with_its_index_and_what_succeeded(gateway: Gateway) -> None:
+    answer = await gateway.post("/alias", [pair(0), pair(1) | {"alias_id": "null"}])
+    shown = answer.json()
+    assert (answer.status_code, sorted(shown)) == (400, ["error_code", "index", "message", "ok", "succeeded"])
+    assert (shown["ok"], shown["error_code"], shown["index"], shown["succeeded"]) == (False, "invalid-request", 1, 1)
+    assert shown["message"].startswith("RESERVED_IDENTIFIER: [1].alias_id is 'null'")
+
+
+async def test_what_is_around_a_failure_is_done(gateway: Gateway) -> None:
+    await gateway.post("/alias", [pair(0), pair(1) | {"alias_id": "null"}, pair(2)])
+    assert await gateway.knows("crm:0", "user_1", "crm:2") == [True, False, True]
+
+
+async def test_of_several_failures_the_first_is_told(gateway: Gateway) -> None:
+    sent = [pair(0), pair(1) | {"alias_id": "null"}, pair(2) | {"distinct_id": "0"}, pair(3)]
+    shown = (await gateway.post("/alias", sent)).json()
+    assert (shown["index"], shown["succeeded"]) == (1, 2)
+
+
+async def test_an_id_linked_to_itself_counts_as_success_in_an_array(gateway: Gateway) -> None:
+    itself = {"distinct_id": "user_0", "alias_id": "user_0"}
+    shown = (await gateway.post("/alias", [itself, pair(1) | {"alias_id": "null"}])).json()
+    assert (shown["index"], shown["succeeded"]) == (1, 1)
+
+
+async def test_an_array_of_ids_linked_to_themselves_is_ok(gateway: Gateway) -> None:
+    answer = await gateway.post("/alias", [{"distinct_id": "user_0", "alias_id": "user_0"}])
+    assert (answer.status_code, answer.json()) == (200, OK)
+
+
+async def test_a_conflict_in_an_array_is_a_failed_alias_with_status_400(serve: Serve) -> None:
+    gateway = await serve(max_identifiers=2)
+    answer = await gateway.post("/alias", [pair(0), pair(0) | {"alias_id": "third"}])
+    shown = answer.json()
+    assert (answer.status_code, shown["error_code"], shown["index"]) == (400, "alias-failed", 1)
+
+
+async def test_a_missing_permission_in_an_array_has_status_400(gateway: Gateway) -> None:
+    await gateway.identified("user_123", "stripe:cus_abc123")
+    answer = await gateway.without("profiles.merge").post("/alias", [DOCUMENTED])
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "permission-denied")
+
+
+async def test_an_array_of_100_is_done(gateway: Gateway) -> None:
+    answer = await gateway.post("/alias", [pair(number) for number in range(100)])
+    assert (answer.status_code, answer.json()) == (200, OK)
+
+
+@pytest.mark.parametrize("count", [0, 101])
+async def test_an_array_of_none_or_101_is_an_invalid_request_and_nothing_is_done(gateway: Gateway, count: int) -> None:
+    answer = await gateway.post("/alias", [pair(number) for number in range(count)])
+    shown = answer.json()
+    assert (answer.status_code, shown["error_code"], "index" in shown) == (400, "invalid-request", False)
+    assert shown["message"].startswith("BATCH_SIZE: The array must have 1 to 100 items")
+    assert await gateway.knows("user_0") == [False]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error_code"),
+    [
+        ({"distinct_id": "user_1"}, "invalid-request"),
+        ({"distinct_id": "user_1", "alias_id": 7}, "invalid-request"),
+        ({"alias_id": "crm:1"}, "invalid-request"),
+        ({"distinct_id": "user_1", "alias_id": "crm:1", "environment": "staging"}, "environment-not-found"),
+        ("user_1", "invalid-request"),
+        (None, "invalid-request"),
+        ([], "invalid-request"),
+    ],
+)
+async def test_an_item_of_the_wrong_shape_is_the_whole_calls_failure(
+    gateway: Gateway, wrong: Any, error_code: str
+) -> None:
+    answer = await gateway.post("/alias", [pair(0), wrong])
+    shown = answer.json()
+    assert (answer.status_code, shown["error_code"], "index" in shown) == (400, error_code, False)
+    assert "[1]" in shown["message"]
+    assert await gateway.knows("user_0") == [False]
+
+
+async def test_identify_makes_a_user_known(gateway: Gateway) -> None:
+    answer = await gateway.post("/identify", {"distinct_id": "user_123"})
+    assert (answer.status_code, answer.json()) == (200, OK)
+    assert await gateway.knows("user_123") == [True]
+
+
+async def test_identify_links_the_anonymous_id(gateway: Gateway) -> None:
+    answer = await gateway.post("/identify", {"distinct_id": "user_123", "anonymous_id": "session_1"})
+    (user, session) = await gateway.profiles("user_123", "session_1")
+    assert (answer.status_code, answer.json(), user) == (200, OK, session)
+
+
+async def test_identify_again_is_ok(gateway: Gateway) -> None:
+    body = {"distinct_id": "user_123", "anonymous_id": "session_1"}
+    await gateway.post("/identify", body)
+    assert (await gateway.post("/identify", body)).json() == OK
+
+
+async def test_identify_keeps_what_was_anonymous(gateway: Gateway) -> None:
+    (profile,) = await gateway.anonymous("session_1")
+    await gateway.post("/identify", {"distinct_id": "user_123", "anonymous_id": "session_1"})
+    assert await gateway.profiles("user_123") == [profile]
+
+
+async def test_identify_on_a_shared_device_logs_the_second_user_in_and_says_so(gateway: Gateway) -> None:
+    await gateway.post("/identify", {"distinct_id": "user_1", "anonymous_id": "device"})
+    answer = await gateway.post("/identify", {"distinct_id": "user_2", "anonymous_id": "device"})
+    shown = answer.json()
+    assert (answer.status_code, shown["ok"], shown["error_code"]) == (200, True, None)
+    assert shown["message"].startswith("The anonymous_id was not linked: ALREADY_IDENTIFIED: ")
+
+
+async def test_identify_on_a_shared_device_leaves_the_device_with_the_first_user(gateway: Gateway) -> None:
+    await gateway.post("/identify", {"distinct_id": "user_1", "anonymous_id": "device"})
+    await gateway.post("/identify", {"distinct_id": "user_2", "anonymous_id": "device"})
+    first, second, device = await gateway.profiles("user_1", "user_2", "device")
+    assert (device, second == first, bool(second)) == (first, False, True)
+
+
+@pytest.mark.parametrize("rubbish", ["null", "undefined", "0", "user_123", "a\u0000b", "x" * 401])
+async def test_identify_with_a_rubbish_anonymous_id_succeeds_and_says_so(gateway: Gateway, rubbish: str) -> None:
+    answer = await gateway.post("/identify", {"distinct_id": "user_123", "anonymous_id": rubbish})
+    shown = answer.json()
+    assert (answer.status_code, shown["ok"]) == (200, True)
+    assert ": anonymous_id " in shown["message"]
+    assert await gateway.knows("user_123") == [True]
+
+
+@pytest.mark.parametrize("absent", [None, ""], ids=repr)
+async def test_identify_with_an_anonymous_id_of_null_or_nothing_is_as_without(gateway: Gateway, absent: Any) -> None:
+    answer = await gateway.post("/identify", {"distinct_id": "user_123", "anonymous_id": absent})
+    assert (answer.status_code, answer.json()) == (200, OK)
+
+
+@pytest.mark.parametrize("body", [{}, {"anonymous_id": "s"}, {"distinct_id": None}, {"distinct_id": ""}], ids=repr)
+async def test_identify_without_a_distinct_id_is_an_invalid_request(gateway: Gateway, body: Any) -> None:
+    answer = await gateway.post("/identify", body)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "invalid-request")
+    assert answer.json()["message"].endswith("Missing required field: distinct_id")
+
+
+@pytest.mark.parametrize("anonymous", [{}, {"anonymous_id": "session_1"}], ids=["alone", "with an anonymous id"])
+async def test_identify_as_a_reserved_value_is_an_invalid_request(gateway: Gateway, anonymous: Any) -> None:
+    answer = await gateway.post("/identify", {"distinct_id": "null"} | anonymous)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "invalid-request")
+    assert answer.json()["message"].startswith("RESERVED_IDENTIFIER: distinct_id is 'null'")
+
+
+async def test_identify_refuses_traits_and_makes_nobody(gateway: Gateway) -> None:
+    answer = await gateway.post("/identify", {"distinct_id": "user_123", "traits": {"plan": "pro"}})
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "invalid-request")
+    assert answer.json()["message"].startswith("traits cannot be stored")
+    assert await gateway.knows("user_123") == [False]
+
+
+@pytest.mark.parametrize("traits", [{}, None], ids=repr)
+async def test_identify_takes_empty_traits(gateway: Gateway, traits: Any) -> None:
+    answer = await gateway.post("/identify", {"distinct_id": "user_123", "traits": traits})
+    assert answer.json() == OK

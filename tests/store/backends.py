@@ -1,0 +1,69 @@
+"""The stores that the suite holds to the promises of `Store`, each opened empty and checked at the end."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, Self
+
+from aka.server.store.sqlite import SqliteStore
+from aka.server.store.sqlite_check import check_file
+from aka.server.store.sqlite_file import MEMORY
+from aka.server.store.store import Store, Workspace
+
+
+class Backend(Protocol):
+    """An open store, and what the protocol has no word for."""
+
+    @property
+    def store(self) -> Store:
+        """The store."""
+        ...
+
+    async def add_workspace(self, name: str) -> Workspace:
+        """Make a tenant."""
+        ...
+
+    async def close(self) -> list[str]:
+        """Close the store and return what its integrity check finds wrong. A second time it does nothing."""
+        ...
+
+
+@dataclass
+class Sqlite:
+    """A SQLite file, or memory, which is copied to a file to be checked."""
+
+    store: SqliteStore
+    file: Path
+    in_memory: bool
+    closed: bool = False
+
+    @classmethod
+    async def on_disk(cls, folder: Path) -> Self:
+        file = folder / "aka.db"
+        return cls(await SqliteStore.open(str(file)), file, in_memory=False)
+
+    @classmethod
+    async def of_memory(cls, folder: Path) -> Self:
+        return cls(await SqliteStore.open(MEMORY), folder / "copy.db", in_memory=True)
+
+    async def add_workspace(self, name: str) -> Workspace:
+        statement = "INSERT INTO workspaces (name, created_at) VALUES (?, 0) RETURNING id"
+        [number] = await self.store._writer.run(lambda connection: connection.execute(statement, (name,)).fetchone())
+        return Workspace(number)
+
+    async def close(self) -> list[str]:
+        if self.closed:
+            return []
+        self.closed = True
+        try:
+            if self.in_memory:
+                await self.store._writer.run(lambda connection: connection.execute("VACUUM INTO ?", (str(self.file),)))
+        finally:
+            await self.store.close()
+        return check_file(str(self.file)).faults
+
+
+BACKENDS: Final[dict[str, Callable[[Path], Awaitable[Backend]]]] = {
+    "sqlite": Sqlite.on_disk,
+    "sqlite-memory": Sqlite.of_memory,
+}

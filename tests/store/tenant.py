@@ -1,0 +1,78 @@
+"""One workspace of a store, asked as a caller would."""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from aka.server.domain.graph import Decision, Graph, Profile
+from aka.server.domain.identifiers import Identifier, Key, ProfileId, id_of
+from aka.server.errors import AkaError
+from aka.server.store.store import Caller, Once, ProfilePage, Store, Workspace
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Tenant:
+    store: Store
+    workspace: Workspace
+
+    async def batch(
+        self, *decisions: Decision[Any], validate_only: bool = False, once: Once | None = None
+    ) -> list[Any]:
+        """Run one caller's decisions; an answer or a refusal for each."""
+        by = Caller(b"key", "request", validate_only=validate_only, once=once)
+        return await self.store.transact(self.workspace, decisions, by)
+
+    async def together(self, *decisions: Decision[Any]) -> list[Any]:
+        """Run the decisions of as many callers, who all ask at once; an answer or a refusal for each."""
+        return [result for [result] in await asyncio.gather(*map(self.batch, decisions))]
+
+    async def do(self, decision: Decision[T], *, validate_only: bool = False) -> T:
+        """Run one caller's one decision; raise its refusal."""
+        [result] = await self.batch(decision, validate_only=validate_only)
+        if isinstance(result, AkaError):
+            raise result
+        answer: T = result
+        return answer
+
+    async def refused(self, decision: Decision[Any]) -> str:
+        """Run a decision that is to be refused, and return the reason."""
+        [result] = await self.batch(decision)
+        assert isinstance(result, AkaError), result
+        return result.name
+
+    async def read(self, keys: Collection[Key]) -> Graph:
+        """Return what the keys reach."""
+        return await self.store.read(self.workspace, keys, None)
+
+    async def find(self, key: str | Key) -> Profile | None:
+        """Return whose an id, a user alias or a profile id is."""
+        key = id_of(key) if isinstance(key, str) else key
+        return (await self.read([key])).find(key)
+
+    async def header(self, key: str | Key) -> Profile:
+        """Return whose a key is that is somebody's."""
+        profile = await self.find(key)
+        assert profile is not None, f"{key!r} is nobody's"
+        return profile
+
+    async def whose(self, *keys: str | Key) -> list[ProfileId | None]:
+        """Return the profile of each key, looked up together."""
+        wanted = [id_of(key) if isinstance(key, str) else key for key in keys]
+        graph = await self.read(wanted)
+        return [profile.id if (profile := graph.find(key)) else None for key in wanted]
+
+    async def page(self, key: str | Key, after: Identifier | None = None, limit: int = 1000) -> ProfilePage:
+        """Return a page of a key's profile."""
+        key = id_of(key) if isinstance(key, str) else key
+        page = await self.store.read_profile(self.workspace, key, after, limit, None)
+        assert page is not None, f"{key!r} is nobody's"
+        return page
+
+    async def identifiers(self, key: str | Key) -> list[Identifier]:
+        """Return all identifiers of a key's profile, which are at most 1000, in the store's order."""
+        page = await self.page(key)
+        assert not page.more
+        return [identifier for identifier, _ in page.identifiers]
