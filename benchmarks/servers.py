@@ -43,6 +43,7 @@ def aka(database: Path, key: str) -> Iterator[Server]:
     settings = {
         "AKA_DATABASE_URL": f"sqlite:///{database}",
         "AKA_GRPC_ADDRESS": "127.0.0.1:0",
+        "AKA_REST_ADDRESS": "",
         "AKA_BOOTSTRAP_API_KEY": key,
         "AKA_RATE_LIMIT": "100000000/minute",
         "AKA_MAX_IDENTIFIERS_PER_PROFILE": "10000",

@@ -10,11 +10,17 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
+import grpc
 import pytest
 
+from aka.server.config import SettingsError, read_settings
 from tests.cli.command import AKA, KEY, PATIENCE, READY, aka, environment, identify, serving
+from tests.cli.conftest import Run
+
+LAST_LINE = b"AliasService/Resolve\r\n"
 
 MADE_UP = re.compile(r"aka_[0-9a-f]{40}")
 
@@ -25,8 +31,8 @@ def everything_in(folder: Path) -> bytes:
 
 
 @contextmanager
-def on_a_terminal(cwd: Path, **settings: str) -> Iterator[tuple[str, str]]:
-    """Run `aka serve` with a terminal as stderr; yield its address and what the terminal shows by then."""
+def on_a_terminal(cwd: Path, **settings: str) -> Iterator[str]:
+    """Run `aka serve` with a terminal as stderr; yield what the terminal shows by then."""
     ours, theirs = pty.openpty()
     command = [AKA, "serve"]
     env = environment(**settings)
@@ -34,9 +40,11 @@ def on_a_terminal(cwd: Path, **settings: str) -> Iterator[tuple[str, str]]:
         os.close(theirs)
         try:
             assert process.stdout is not None
-            ready = READY.fullmatch(process.stdout.readline())
-            assert ready is not None
-            yield ready[1], os.read(ours, 65536).decode().replace("\r\n", "\n")
+            assert READY.fullmatch(process.stdout.readline())
+            shown = b""
+            while LAST_LINE not in shown:  # it was written before the ready line, but a terminal takes its time
+                shown += os.read(ours, 4096)
+            yield shown.decode().replace("\r\n", "\n")
         finally:
             process.terminate()
             process.wait(PATIENCE)
@@ -74,70 +82,58 @@ def linked(answers: list[dict[str, Any]]) -> bool:
     return len(profile_ids) == 1 and found["userId"] == "user_123"
 
 
-def test_a_given_key_is_the_first_key(tmp_path: Path) -> None:
-    with serving(cwd=tmp_path) as server:
-        assert server.call("Identify", identify("u"), KEY)["aliases_processed"] == 1
+def test_a_given_key_is_printed_and_kept_nowhere(served: Run) -> None:
+    assert KEY not in served.ended.out + served.ended.err
+    assert KEY.encode() not in everything_in(served.folder)
+    assert not list(served.folder.glob("*.key*"))
 
 
-def test_a_given_key_is_printed_and_kept_nowhere(tmp_path: Path) -> None:
-    with serving("--log-level", "debug", "--log-format", "text", cwd=tmp_path) as server:
-        server.call("Identify", identify("u"))
-        ended = server.stop()
-    assert KEY not in ended.out + ended.err
-    assert KEY.encode() not in everything_in(tmp_path)
-    assert not (tmp_path / "aka.db.key").exists()
-
-
-def test_no_part_of_a_given_key_is_kept_as_its_prefix(tmp_path: Path) -> None:
-    with serving(cwd=tmp_path):
-        pass
-    with closing(sqlite3.connect(tmp_path / "aka.db")) as connection:
+def test_no_part_of_a_given_key_is_kept_as_its_prefix(used: Path) -> None:
+    with closing(sqlite3.connect(used / "aka.db")) as connection:
         assert connection.execute("SELECT prefix FROM api_keys").fetchall() == [("",)]
 
 
 @pytest.mark.parametrize("key", ["x" * 19, "", "twenty characters and blanks", "caf\u00e9" * 10, "tab\t" * 10])
-def test_a_key_that_is_too_short_or_no_header_ends_with_2_and_is_not_printed(tmp_path: Path, key: str) -> None:
-    ended = aka("serve", cwd=tmp_path, env=environment(bootstrap_api_key=key))
-    assert (ended.code, len(ended.errors)) == (2, 1)
+def test_a_key_that_is_too_short_or_no_header_is_a_wrong_setting_and_is_not_told_back(key: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        read_settings({"AKA_BOOTSTRAP_API_KEY": key}, {})
+    assert not key or key not in str(error.value)
+
+
+def test_a_key_that_is_too_short_ends_with_2_and_is_not_printed(tmp_path: Path) -> None:
+    ended = aka("serve", cwd=tmp_path, env=environment(bootstrap_api_key="nineteen-characters"))
+    assert (ended.code, ended.out, len(ended.errors)) == (2, "", 1)
     assert "AKA_BOOTSTRAP_API_KEY" in ended.err
-    assert not key or key not in ended.err
+    assert "nineteen-characters" not in ended.err
 
 
-def test_a_given_key_is_not_installed_in_a_database_that_has_one(tmp_path: Path) -> None:
-    with serving(cwd=tmp_path):
-        pass
-    with serving(cwd=tmp_path, key="another-key-of-some-length") as server:
+def test_a_given_key_is_not_installed_in_a_database_that_has_one(used: Path) -> None:
+    with serving(cwd=used, key="another-key-of-some-length") as server:
         assert server.call("Identify", identify("u"), KEY)
-        with pytest.raises(Exception, match="UNAUTHENTICATED"):
+        with pytest.raises(grpc.RpcError, match="UNAUTHENTICATED"):
             server.call("Identify", identify("u"), "another-key-of-some-length")
 
 
-def test_a_made_up_key_is_in_a_file_that_only_its_owner_may_read(tmp_path: Path) -> None:
-    with serving(cwd=tmp_path, key=None) as server:
-        file = tmp_path / "aka.db.key"
-        key = file.read_text().strip()
-        assert server.call("Identify", identify("u"), key)["aliases_processed"] == 1
+def test_a_made_up_key_is_in_a_file_that_only_its_owner_may_read(served_on_its_own: Run) -> None:
+    file = served_on_its_own.folder / "aka.db.key"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert MADE_UP.fullmatch(key)
+    assert MADE_UP.fullmatch(file.read_text().strip())
 
 
-def test_a_made_up_keys_file_is_named_and_the_key_is_not_printed(tmp_path: Path) -> None:
-    with serving("--log-level", "debug", "--log-format", "text", cwd=tmp_path, key=None) as server:
-        ended = server.stop()
-    key = (tmp_path / "aka.db.key").read_text().strip()
-    assert str(tmp_path / "aka.db.key") in ended.err
+def test_a_made_up_keys_file_is_named_and_the_key_is_printed_and_kept_nowhere_else(served_on_its_own: Run) -> None:
+    folder, ended = served_on_its_own.folder, served_on_its_own.ended
+    key = (folder / "aka.db.key").read_text().strip()
+    assert str(folder / "aka.db.key") in ended.err
     assert key not in ended.out + ended.err
-    assert key.encode() not in everything_in(tmp_path)
+    assert key.encode() not in everything_in(folder)
 
 
-def test_a_restart_makes_no_other_key(tmp_path: Path) -> None:
-    with serving(cwd=tmp_path, key=None):
-        pass
-    key = (tmp_path / "aka.db.key").read_text()
-    with serving(cwd=tmp_path, key=None) as server:
-        server.stop()
-    assert (tmp_path / "aka.db.key").read_text() == key
-    assert sorted(path.name for path in tmp_path.glob("aka.db.key*")) == ["aka.db.key"]
+def test_a_restart_makes_no_other_key(served_on_its_own: Run, tmp_path: Path) -> None:
+    folder = copytree(served_on_its_own.folder, tmp_path / "again")
+    key = (folder / "aka.db.key").read_text()
+    with serving(cwd=folder, key=None) as server:
+        assert server.call("Identify", identify("u"), key.strip())
+    assert {path.name: path.read_text() for path in folder.glob("*.key*")} == {"aka.db.key": key}
 
 
 def test_a_new_databases_key_takes_the_place_of_an_old_ones(tmp_path: Path) -> None:
@@ -157,22 +153,17 @@ def test_a_key_that_cannot_be_written_down_is_not_installed(tmp_path: Path) -> N
         assert connection.execute("SELECT * FROM api_keys").fetchall() == []
 
 
-def test_on_a_terminal_a_made_up_key_is_shown_and_not_written(tmp_path: Path) -> None:
-    with on_a_terminal(tmp_path) as (_, shown):
-        (key,) = set(MADE_UP.findall(shown))
+def test_on_a_terminal_a_made_up_key_is_shown_in_lines_that_work_as_pasted(tmp_path: Path) -> None:
+    with on_a_terminal(tmp_path) as shown:
+        assert linked(pasted(shown, Path("/")))
+        assert MADE_UP.search(shown)
         assert not list(tmp_path.glob("*.key*"))
-    with serving(cwd=tmp_path) as server:
-        assert server.call("Identify", identify("u"), key)
 
 
 def test_on_a_terminal_a_given_key_is_not_shown(tmp_path: Path) -> None:
-    with on_a_terminal(tmp_path, bootstrap_api_key=KEY) as (_, shown):
+    with on_a_terminal(tmp_path, bootstrap_api_key=KEY) as shown:
+        assert "as pasted" in shown
         assert KEY not in shown
-
-
-def test_on_a_terminal_the_lines_that_call_it_work_as_pasted(tmp_path: Path) -> None:
-    with on_a_terminal(tmp_path) as (_, shown):
-        assert linked(pasted(shown, Path("/")))
 
 
 def test_the_lines_that_read_the_key_from_its_file_work_as_pasted_anywhere(tmp_path: Path) -> None:
@@ -182,17 +173,12 @@ def test_the_lines_that_read_the_key_from_its_file_work_as_pasted_anywhere(tmp_p
         assert linked(pasted(server.stderr, Path("/")))
 
 
-def test_the_lines_that_take_the_given_key_from_the_environment_work_as_pasted(tmp_path: Path) -> None:
-    with serving("--log-format", "text", cwd=tmp_path) as server:
+def test_the_lines_for_a_unix_socket_and_a_given_key_work_as_pasted(tmp_path: Path) -> None:
+    socket = Path(f"/tmp/aka {os.getpid()}.socket")
+    with serving("--log-format", "text", cwd=tmp_path, settings={"grpc_address": f"unix:{socket}"}) as server:
         assert linked(pasted(server.stderr, Path("/"), AKA_BOOTSTRAP_API_KEY=KEY))
+    socket.unlink(missing_ok=True)
 
 
-def test_the_lines_for_a_unix_socket_work_as_pasted(tmp_path: Path) -> None:
-    address = f"unix:/tmp/aka {os.getpid()}.socket"
-    with serving("--log-format", "text", cwd=tmp_path, settings={"grpc_address": address}) as server:
-        assert linked(pasted(server.stderr, Path("/"), AKA_BOOTSTRAP_API_KEY=KEY))
-
-
-def test_in_json_no_lines_are_shown_among_the_log(tmp_path: Path) -> None:
-    with serving("--log-format", "json", cwd=tmp_path) as server:
-        assert "as pasted" not in server.stop().err
+def test_in_json_no_lines_are_shown_among_the_log(served: Run) -> None:
+    assert "as pasted" not in served.ended.err

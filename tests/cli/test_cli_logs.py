@@ -4,56 +4,39 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.cli.command import KEY, identify, serving
-
-PRIVATE = "jane.doe@example.com"
+from tests.cli.command import KEY, serving
+from tests.cli.conftest import PRIVATE, Run, use
 
 
-def logged(folder: Path, *arguments: str) -> str:
-    """Serve a few calls and return what was logged."""
-    with serving(*arguments, cwd=folder) as server:
-        server.call("Identify", identify(PRIVATE))
-        with pytest.raises(Exception, match="NOT_FOUND"):
-            server.call("Alias", {"user_id": f"no-{PRIVATE}", "alias_id": "a"})
-        with pytest.raises(Exception, match="UNAUTHENTICATED"):
-            server.call("Resolve", {}, f"no-{KEY}")
-        return server.stop().err
+def entries(run: Run) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run.ended.errors]
 
 
-def entries(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def test_json_is_one_object_a_line_with_event_level_and_time(tmp_path: Path) -> None:
-    said = entries(logged(tmp_path, "--log-format", "json"))
+def test_without_a_terminal_the_log_is_json_an_object_a_line_with_event_level_and_time(served: Run) -> None:
+    said = entries(served)
     assert [entry["event"] for entry in said] == ["serving", "stopping", "stopped"]
     assert all({"event", "level", "timestamp"} <= entry.keys() for entry in said)
 
 
-def test_without_a_terminal_json_is_the_default(tmp_path: Path) -> None:
-    assert entries(logged(tmp_path))
+def test_the_log_says_where_it_serves(served: Run) -> None:
+    assert entries(served)[0]["grpc"] == served.address
 
 
-def test_text_is_no_json(tmp_path: Path) -> None:
-    said = logged(tmp_path, "--log-format", "text").splitlines()
+def test_text_is_no_json(served_on_its_own: Run) -> None:
+    said = served_on_its_own.ended.errors
     assert not any(line.startswith("{") for line in said)
-    assert any("serving" in line for line in said)
+    assert any("serving" in line and served_on_its_own.address in line for line in said)
 
 
-def test_the_log_says_where_it_serves(tmp_path: Path) -> None:
-    with serving(cwd=tmp_path) as server:
-        (entry, *_) = entries(server.stop().err)
-    assert entry["grpc"] == server.address
+def test_json_at_the_lowest_level_bears_no_value_of_a_call(served: Run) -> None:
+    assert PRIVATE not in served.ended.err
 
 
-@pytest.mark.parametrize("level", ["warning", "error"])
-def test_from_warning_up_nothing_is_logged_of_calls_that_went_as_they_should(tmp_path: Path, level: str) -> None:
-    assert logged(tmp_path, "--log-level", level) == ""
+def test_text_at_the_lowest_level_bears_no_value_of_a_call(served_on_its_own: Run) -> None:
+    assert PRIVATE not in served_on_its_own.ended.err
 
 
-@pytest.mark.parametrize("form", ["json", "text"])
-def test_the_lowest_level_bears_no_value_and_no_key(tmp_path: Path, form: str) -> None:
-    said = logged(tmp_path, "--log-level", "debug", "--log-format", form)
-    assert not [private for private in (PRIVATE, KEY) if private in said]
+def test_from_warning_up_nothing_is_logged_of_calls_that_went_as_they_should(used: Path) -> None:
+    with serving("--log-level", "warning", cwd=used) as server:
+        use(server, KEY)
+        assert server.stop().err == ""

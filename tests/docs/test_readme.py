@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -38,23 +39,25 @@ OUTSIDE: Final = re.compile(r"(?<![\w.:/-])/(?:work|home|root|Users)/[\w.-]+")
 
 
 class Example(NamedTuple):
-    """A command of README and the answer that it shows."""
+    """A command of a document and the answer that it shows."""
 
     command: str
     answer: str
 
 
-def examples() -> list[Example]:
-    """Return README's shell blocks that have their answer, a JSON block, right behind them."""
-    blocks = [(match[1], match[2], README.count("\n", 0, match.start())) for match in BLOCK.finditer(README)]
+def examples(document: str) -> list[Example]:
+    """Return a document's shell blocks that have their answer, a JSON block, right behind them."""
+    blocks = [(match[1], match[2]) for match in BLOCK.finditer((ROOT / document).read_text(encoding="utf-8"))]
     return [
         Example(command, answer)
-        for (language, command, _), (next_language, answer, _) in pairwise(blocks)
+        for (language, command), (next_language, answer) in pairwise(blocks)
         if language == "sh" and next_language == "json"
     ]
 
 
-EXAMPLES: Final = examples()
+DOCUMENTS: Final = {document: examples(document) for document in ("README.md", "docs/rest.md")}
+"""Each is run from an empty database, in order."""
+EXAMPLES: Final = DOCUMENTS["README.md"]
 
 
 def masked(answers: Sequence[str]) -> list[Any]:
@@ -92,42 +95,50 @@ def documents() -> list[Path]:
     return [path for path in files_of_the_repository() if path.suffix == ".md"]
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Serve aka on a free port, over an empty database, with a key of our choice."""
-    folder = tmp_path_factory.mktemp("served")
-    command = [str(BIN / "aka"), "serve", "--database", f"sqlite:///{folder}/aka.db", "--grpc-address", "127.0.0.1:0"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AKA_")}
-    environment["AKA_BOOTSTRAP_API_KEY"] = KEY
+@contextmanager
+def served(folder: Path) -> Iterator[dict[str, str]]:
+    """Serve aka on free ports, over an empty database, with a key of our choice; yields the documents' variables."""
+    command = [str(BIN / "aka"), "serve", "--database", f"sqlite:///{folder}/aka.db"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AKA_")} | {
+        "AKA_BOOTSTRAP_API_KEY": KEY,
+        "AKA_GRPC_ADDRESS": "127.0.0.1:0",
+        "AKA_REST_ADDRESS": "127.0.0.1:0",
+    }
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True) as server,
     ):
         try:
             assert server.stdout is not None
-            ready = re.match(r"aka ready grpc=(\S+)", server.stdout.readline())
+            ready = re.match(r"aka ready grpc=(\S+) rest=(\S+)", server.stdout.readline())
             assert ready is not None, (folder / "log").read_text(encoding="utf-8")
-            yield ready[1]
+            yield {
+                "AKA": f"http://{ready[1]}/aka.v1.AliasService",
+                "REST": f"http://{ready[2]}",
+                "AKA_KEY": KEY,
+                "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            }
         finally:
             server.terminate()
     assert server.returncode == 0
 
 
 @pytest.fixture(scope="module")
-def answers(address: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Run README's commands in order, as pasted, with its two variables set; an error is what is printed instead."""
-    environment = os.environ | {
-        "AKA": f"http://{address}/aka.v1.AliasService",
-        "AKA_KEY": KEY,
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-    }
-    folder = tmp_path_factory.mktemp("pasted")
-    printed = []
-    for example in EXAMPLES:
-        ran = subprocess.run(
-            ["sh", "-c", example.command], env=environment, cwd=folder, capture_output=True, text=True, timeout=30
-        )
-        printed.append(ran.stdout or ran.stderr)
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """Run the documents' commands as pasted, with their variables set; an error is what is printed instead."""
+    printed = defaultdict(list)
+    for document, shown in DOCUMENTS.items():
+        with served(tmp_path_factory.mktemp("served")) as variables:
+            for example in shown:
+                ran = subprocess.run(
+                    ["sh", "-c", example.command],
+                    env=os.environ | variables,
+                    cwd=tmp_path_factory.mktemp("pasted"),
+                    capture_output=True,
+                    text=True,
+                    timeout=30,
+                )
+                printed[document].append(ran.stdout or ran.stderr)
     return printed
 
 
@@ -139,10 +150,15 @@ def test_readme_has_examples_of_all_three_documents() -> None:
     }
 
 
-@pytest.mark.parametrize("number", range(len(EXAMPLES)))
-def test_a_command_of_readme_gives_the_answer_that_it_shows(number: int, answers: list[str]) -> None:
-    shown = masked([example.answer for example in EXAMPLES])
-    assert masked(answers)[number] == shown[number], EXAMPLES[number].command
+@pytest.mark.parametrize(
+    ("document", "number"),
+    [(document, number) for document, shown in DOCUMENTS.items() for number in range(len(shown))],
+)
+def test_a_documents_command_gives_the_answer_that_it_shows(
+    document: str, number: int, answers: dict[str, list[str]]
+) -> None:
+    shown = masked([example.answer for example in DOCUMENTS[document]])
+    assert masked(answers[document])[number] == shown[number], DOCUMENTS[document][number].command
 
 
 def test_the_variables_of_readme_are_those_that_its_first_block_sets() -> None:
@@ -234,14 +250,14 @@ def test_the_decision_on_dependencies_has_a_line_for_each() -> None:
     assert sorted(name for line in lines for name in code(line)) == sorted(names)
 
 
-def test_no_file_names_a_path_outside_the_repository_or_the_host_of_a_package_registry() -> None:
+def test_no_file_names_a_path_outside_the_repository() -> None:
     faults = []
     for path in files_of_the_repository():
         if path == Path(__file__):
             continue
         text = path.read_text(encoding="utf-8", errors="replace")
         name = path.relative_to(ROOT)
-        faults += [f"{name}: {found}" for found in (*OUTSIDE.findall(text), *REGISTRIES.findall(text))]
+        faults += [f"{name}: {found}" for found in OUTSIDE.findall(text)]
         if path.suffix == ".md" or len(name.parts) == 1:
             faults += [
                 f"{name}: {up}"

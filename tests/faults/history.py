@@ -178,6 +178,8 @@ class History:
         """The profile ids that the test's own names for profiles turned out to stand for."""
         self.injected = 0
         """Faults that the test injected."""
+        self.served_at: list[float] = []
+        """When a server answered that had been ill-treated."""
 
     def family(self) -> Family:
         """Start a new family."""
@@ -237,6 +239,7 @@ class History:
 
         Every family must have been looked at since its last unknown call.
         """
+        self.assert_sound()
         want: Counter[str] = Counter()
         for family in self.families:
             assert family.open is None, f"{family.name} is not settled"
@@ -262,6 +265,10 @@ class History:
             entries = connection.execute("SELECT DISTINCT request, at FROM journal").fetchall()
         return {calls[request]: at for request, at in entries if request in calls}
 
+    def serves_again(self) -> None:
+        """Record that a server that had been ill-treated answers."""
+        self.served_at.append(time.monotonic())
+
     def ended(self, end: End) -> int:
         """The number of calls that ended so."""
         return sum(call.end is end for call in self.calls)
@@ -277,15 +284,17 @@ class History:
         )
 
     def failed_for(self) -> float:
-        """The longest time, in seconds, from a call that failed for no rule's sake to the next acknowledged one."""
+        """The longest time, in seconds, from a call that failed for no rule's sake to the next good answer."""
         longest, since = 0.0, None
-        for call in sorted((call for call in self.calls if call.ended), key=lambda call: call.ended):
-            if call.end is End.ACKNOWLEDGED:
-                if since is not None:
-                    longest = max(longest, call.ended - since)
-                since = None
-            elif since is None and Refusal(call.reason) not in call.step.expected:
-                since = call.ended
+        served = [(at, True) for at in self.served_at]
+        for call in self.calls:
+            if call.ended and (call.end is End.ACKNOWLEDGED or Refusal(call.reason) not in call.step.expected):
+                served.append((call.ended, call.end is End.ACKNOWLEDGED))
+        for at, well in sorted(served):
+            if not well:
+                since = since or at
+            elif since is not None:
+                longest, since = max(longest, at - since), None
         return longest
 
     def wrong(self, kind: Kind) -> int:

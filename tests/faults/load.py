@@ -184,7 +184,10 @@ async def settle(client: Client) -> list[Call]:
     Each repeat must be answered. Returns the unknown calls that had been done before their repeat.
     """
     history = client.history
+    await client.read()
+    history.serves_again()
     await history.look(client.resolve)
+    history.assert_sound()
     unknown = [family.open for family in history.families if family.open is not None]
     done = [call for call in unknown if call.family.moved]
 

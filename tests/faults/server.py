@@ -134,6 +134,7 @@ def _environment(database: Path) -> dict[str, str]:
         "AKA_DATABASE_URL": f"sqlite:///{database}",
         "AKA_BOOTSTRAP_API_KEY": KEY,
         "AKA_GRPC_ADDRESS": "127.0.0.1:0",
+        "AKA_REST_ADDRESS": "",
         "AKA_RATE_LIMIT": "off",
         "AKA_MAX_IDENTIFIERS_PER_PROFILE": "10000",
     }

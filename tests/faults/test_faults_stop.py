@@ -9,7 +9,9 @@ import pytest
 
 from tests.faults.conftest import Report
 from tests.faults.history import Call, End, Family, History, Step
+from tests.faults.lives import Life, new_user
 from tests.faults.load import Client, load, settle, share
+from tests.faults.locker import locked
 from tests.faults.server import Server
 
 DEADLINE = 0.5
@@ -59,6 +61,36 @@ async def test_calls_whose_deadline_passed_while_the_server_hung_are_not_done_af
         assert given_up, "no call's deadline passed while the server hung"
         late = {at for call in given_up if (at := done_at.get(call, 0)) >= continued_at}
         assert len(late) <= 1, f"{len(late)} groups did calls that were given up; one may have been under way"
+
+
+async def test_calls_that_waited_for_their_turn_when_their_deadline_passed_are_not_done(
+    server: Server, history: History, random: Random
+) -> None:
+    async with server, Client(server.address, history, channels=1) as client:
+        await client.read()
+        for _ in range(5):
+            families = [history.family() for _ in range(33)]
+            steps = [next(Life(family, random).steps(new_user)) for family in families]
+            async with locked(server.database):
+                first = asyncio.create_task(client.make(families[0], steps[0]))
+                await asyncio.sleep(0.02)
+                await client.read()  # answered when the first call is under way, and waits for the lock
+                pairs = zip(families[1:], steps[1:], strict=True)
+                behind = [asyncio.create_task(client.make(*pair, 0.3)) for pair in pairs]
+                await asyncio.sleep(0.02)
+                await client.read()
+                server.send(signal.SIGSTOP)
+                given_up = [await call for call in behind]
+                server.send(signal.SIGCONT)
+            if (await first).end is End.ACKNOWLEDGED:  # else it waited too long, and those behind it had their turn
+                break
+        assert {call.reason for call in given_up} == {"DEADLINE_EXCEEDED"}
+        assert (await first).end is End.ACKNOWLEDGED
+        await settle(client)
+        history.count(server.database)
+        done_at = history.done_at(server.database)
+    assert not {call.id for call in given_up} & done_at.keys()
+    history.assert_sound()
 
 
 async def test_the_server_answers_again_when_it_goes_on(server: Server, history: History, random: Random) -> None:

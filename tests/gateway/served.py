@@ -145,6 +145,10 @@ class Gateway:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    async def use_up(self) -> None:
+        """Use up what the rate limit lets the key do in a window."""
+        assert (await self.call("CreateAliases", {"user_aliases": [{}] * 50})).headers["x-ratelimit-remaining"] == "0"
+
     async def identified(self, *user_ids: str) -> list[str]:
         """Make identified profiles, and return their profile ids."""
         items = [{"external_id": user_id} for user_id in user_ids]

@@ -118,7 +118,7 @@ async def known_ids(wire: Wire) -> list[str]:
     return ["u", "v", "w", "anon", "b", "crm", "1", *profile_ids]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_messages_filled_at_random_meet_no_bug(wire: Wire, seed: int) -> None:
     chance = random.Random(seed)
     known = await known_ids(wire)
@@ -133,7 +133,7 @@ async def test_messages_filled_at_random_meet_no_bug(wire: Wire, seed: int) -> N
     assert await serves(wire)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_messages_whose_bytes_were_changed_meet_no_bug(wire: Wire, seed: int) -> None:
     chance = random.Random(seed)
     known = await known_ids(wire)
@@ -195,7 +195,7 @@ CALLS = st.sampled_from(list(METHODS.values())).flatmap(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(calls=st.lists(CALLS, min_size=1, max_size=20))
 async def test_well_formed_messages_of_any_values_meet_no_bug(server: Server, wire: Wire, calls: list[Any]) -> None:
     await harmless(wire, [(method.name, wire.encoded(method.name, body)) for method, body in calls])

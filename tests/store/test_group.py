@@ -158,7 +158,7 @@ async def test_the_oldest_are_taken_first(desk: Desk) -> None:
 
 async def test_a_piece_that_does_not_fit_is_not_overtaken(desk: Desk) -> None:
     await desk.hold()
-    asked = [desk.ask("first", keys=4000), desk.ask("second", keys=200), desk.ask("third", keys=1)]
+    asked = [desk.ask("first", keys=4000), desk.ask("second", keys=200), desk.ask("third", keys=50)]
     desk.release()
     await asyncio.gather(*asked)
     assert desk.groups == [["first"], ["second", "third"]]

@@ -182,9 +182,9 @@ async def test_calls_whose_callers_go_at_any_moment_are_done_whole_or_not_at_all
         await asyncio.gather(task, return_exceptions=True)
 
     await asyncio.gather(*(ask(number) for number in range(120)))
+    assert (await tenant.do(identify("after"))).outcome == v1.OUTCOME_CREATED  # what still was under way is done too
     users = await tenant.whose(*(f"user-{number}" for number in range(120)))
     assert await tenant.whose(*(f"card-{number}" for number in range(120))) == users
-    assert (await tenant.do(identify("after"))).outcome == v1.OUTCOME_CREATED
 
 
 # Merges: every tombstone leads to its survivor, in one step.
@@ -335,6 +335,11 @@ async def test_a_call_that_only_validates_hides_the_ids_of_what_would_be_made(te
     made, linked = await tenant.batch(identify("ann"), alias("ann", "card"), validate_only=True)
     assert (made.outcome, made.profile_id, made.user_id) == (v1.OUTCOME_CREATED, None, "ann")
     assert (linked.outcome, linked.profile_id) == (v1.OUTCOME_LINKED, None)
+
+
+async def test_an_unlinking_that_is_only_tried_does_not_name_what_would_be_made(tenant: Tenant) -> None:
+    *_, profile_id = await tenant.batch(identify("ann"), alias("ann", "card"), delete_alias("card"), validate_only=True)
+    assert profile_id is None
 
 
 async def test_a_refusal_that_is_only_tried_does_not_name_what_would_be_made(tenant: Tenant) -> None:

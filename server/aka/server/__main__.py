@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from aka.server import logs
 from aka.server.addresses import CannotListen
 from aka.server.app import serve as serve_until_stopped
+from aka.server.app import serve_gateway
 from aka.server.config import SETTINGS, SettingsError, read_settings
 from aka.server.methods import SERVICE
 from aka.server.store.sqlite_check import check_file
@@ -59,6 +60,27 @@ def serve(**flags: str | None) -> None:
     try:
         uvloop.run(serve_until_stopped(settings))
     except (CannotOpen, CannotListen) as error:
+        _end(1, str(error))
+
+
+@main.command()
+@click.option("--target", metavar="ADDRESS", required=True, help="The gRPC server to call: HOST:PORT or unix:/path.")
+@_settings_options("rest_address", "log_level", "log_format", "grace")
+def gateway(target: str, **flags: str | None) -> None:
+    """Serve the REST gateway alone, in front of a gRPC server, until SIGINT or SIGTERM.
+
+    The callers' keys, request ids and deadlines go on to that server; the gateway has no key and no database.
+    """
+    try:
+        settings = read_settings(os.environ, flags)
+    except SettingsError as error:
+        _end(2, *error.problems)
+    if not settings.rest_address:
+        _end(2, "AKA_REST_ADDRESS: a gateway needs an address to listen on")
+    logs.set_up(settings.log_level, settings.log_format)
+    try:
+        uvloop.run(serve_gateway(settings, target))
+    except CannotListen as error:
         _end(1, str(error))
 
 

@@ -5,22 +5,30 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from shlex import quote
 
+import grpc
 import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from aka.server import bootstrap
 from aka.server.config import Settings
 from aka.server.domain.rules import Rules
 from aka.server.first_calls import how_to_call
+from aka.server.gateway.app import create_app
 from aka.server.grpc_server import GrpcServer
 from aka.server.keys import KeyRing, digest
 from aka.server.limits import Limiter
+from aka.server.local_stub import LocalStub
+from aka.server.methods import SERVICE
 from aka.server.pipeline import Pipeline
+from aka.server.rest_server import RestServer
 from aka.server.service import Service
 from aka.server.servicer import AliasServicer
 from aka.server.store.sqlite import SqliteStore
 from aka.server.store.sqlite_file import CannotOpen
+from aka.v1.alias_service_pb2_grpc import AliasServiceStub
 
 log = structlog.get_logger("aka.server")
 
@@ -30,9 +38,7 @@ async def serve(settings: Settings) -> None:
 
     Raises CannotOpen and CannotListen, each with one line for the operator.
     """
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = _stop_signal()
     store = await SqliteStore.open(settings.database)
     try:
         key = await _first_key(store, settings)
@@ -40,20 +46,69 @@ async def serve(settings: Settings) -> None:
         rules = Rules(settings.max_identifiers, settings.reserved)
         servicer = AliasServicer(Service(store), rules)
         limiter = None if settings.rate_limit is None else Limiter(settings.rate_limit)
-        server = GrpcServer(Pipeline(servicer, keys, limiter), keys, reflection_needs=settings.reflection)
-        bound = await server.start(settings.grpc_address)
-        gc.freeze()  # what was made so far stays; the collector need not look at it again and again
-        gc.set_threshold(50_000, 20, 100)
-        log.info("serving", grpc=bound, database=settings.database, pid=os.getpid())
-        if settings.log_format == "text" or (settings.log_format is None and sys.stderr.isatty()):
-            print(how_to_call(bound, key), file=sys.stderr, flush=True)
-        print(f"aka ready grpc={bound} rest=-", flush=True)
-        await stop.wait()
-        log.info("stopping", grace=settings.grace)
-        await server.stop(settings.grace)
+        pipeline = Pipeline(servicer, keys, limiter)
+        server = GrpcServer(pipeline, keys, reflection_needs=settings.reflection)
+        rest = RestServer(create_app(LocalStub(pipeline), _serves(stop)))
+        try:
+            bound = await server.start(settings.grpc_address)
+            rest_bound = await rest.start(settings.rest_address) if settings.rest_address else "-"
+            gc.freeze()  # what was made so far stays; the collector need not look at it again and again
+            gc.set_threshold(50_000, 20, 100)
+            _say_ready(settings, bound, rest_bound, key)
+            await stop.wait()
+            log.info("stopping", grace=settings.grace)
+        finally:
+            await asyncio.gather(server.stop(settings.grace), rest.stop(settings.grace))
     finally:
         await store.close()
     log.info("stopped")
+
+
+async def serve_gateway(settings: Settings, target: str) -> None:
+    """Serve the REST gateway in front of a gRPC server until SIGINT or SIGTERM. Raises CannotListen."""
+    stop = _stop_signal()
+    async with grpc.aio.insecure_channel(target) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+
+        async def ready() -> bool:
+            if stop.is_set():
+                return False
+            try:
+                answer = await health.Check(health_pb2.HealthCheckRequest(service=SERVICE), timeout=1)  # type: ignore[attr-defined]
+            except grpc.aio.AioRpcError:
+                return False
+            return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+        rest = RestServer(create_app(AliasServiceStub(channel), ready))
+        bound = await rest.start(settings.rest_address)
+        log.info("serving", rest=bound, target=target, pid=os.getpid())
+        print(f"aka ready grpc={target} rest={bound}", flush=True)
+        await stop.wait()
+        log.info("stopping", grace=settings.grace)
+        await rest.stop(settings.grace)
+    log.info("stopped")
+
+
+def _stop_signal() -> asyncio.Event:
+    """Return what SIGINT and SIGTERM set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _say_ready(settings: Settings, bound: str, rest_bound: str, key: str) -> None:
+    log.info("serving", grpc=bound, rest=rest_bound, database=settings.database, pid=os.getpid())
+    if settings.log_format == "text" or (settings.log_format is None and sys.stderr.isatty()):
+        print(how_to_call(bound, key), file=sys.stderr, flush=True)
+    print(f"aka ready grpc={bound} rest={rest_bound}", flush=True)
+
+
+def _serves(stop: asyncio.Event) -> Callable[[], Awaitable[bool]]:
+    async def serves() -> bool:
+        return not stop.is_set()
+
+    return serves
 
 
 async def _first_key(store: SqliteStore, settings: Settings) -> str:

@@ -39,6 +39,8 @@ class Settings:
     database: str
     """The path of the SQLite file, or `:memory:`."""
     grpc_address: str
+    rest_address: str
+    """Empty: no gateway."""
     bootstrap_api_key: str | None
     rate_limit: RateLimit | None
     max_identifiers: int
@@ -57,6 +59,10 @@ def sqlite_path(url: str) -> str:
     if scheme != "sqlite" or not separator or not path:
         raise ValueError(url)
     return path if path == MEMORY else str(Path(path))
+
+
+def _optional_address(text: str) -> str:
+    return address(text) if text else ""
 
 
 def _bootstrap_api_key(text: str) -> str:
@@ -111,6 +117,14 @@ SETTINGS: Final = (
         "127.0.0.1:50051",
         "HOST:PORT (port 0 picks one) or unix:/path",
         address,
+    ),
+    Setting(
+        "rest_address",
+        "AKA_REST_ADDRESS",
+        "--rest-address",
+        "127.0.0.1:8080",
+        "HOST:PORT (port 0 picks one), unix:/path, or empty for no REST gateway",
+        _optional_address,
     ),
     Setting(
         "bootstrap_api_key",

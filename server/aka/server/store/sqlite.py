@@ -86,9 +86,7 @@ class SqliteStore:
             found = self._glance.read(lambda connection: _look_up(connection, workspace, keys))
             if found is not None:
                 return found
-        graph: Graph = await self._reads.submit(
-            Lookup(workspace, keys), decisions=len(keys), keys=len(keys), deadline=deadline
-        )
+        graph: Graph = await self._reads.submit(Lookup(workspace, keys), decisions=1, keys=len(keys), deadline=deadline)
         return graph
 
     async def read_profile(
