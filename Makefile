@@ -70,6 +70,7 @@ stubs: install ## Generate the stubs from the protos
 
 .PHONY: bench
 bench: install ## Measure aka beside what its transport and its database allow
+	@$(PIP) install -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks $(if $(ROWS),--rows $(ROWS))
 
 .PHONY: bench-short

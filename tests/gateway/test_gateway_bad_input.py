@@ -7,7 +7,6 @@ from typing import Any
 import httpx
 import pytest
 
-from aka.server.gateway import body
 from tests.gateway.served import CONNECT, ENDPOINTS, Gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -71,7 +70,7 @@ def check_refused(answer: httpx.Response, path: str, status: int) -> None:
     assert "Traceback" not in answer.text
 
 
-@every_path
+@pytest.mark.parametrize("path", ["/v1/users/aliases", "/identify", "/users/identify", f"{CONNECT}/Alias"])
 @pytest.mark.parametrize("content", NO_JSON.values(), ids=NO_JSON.keys())
 async def test_what_is_no_json_is_refused(gateway: Gateway, path: str, content: bytes) -> None:
     check_refused(await gateway.send("POST", path, content), path, 400)
@@ -189,11 +188,16 @@ async def test_an_unknown_field_is_ignored(gateway: Gateway, path: str, name: st
 @every_path
 @pytest.mark.parametrize(
     "content_type",
-    ["text/plain", "text/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "rubbish", ";"],
+    [
+        "text/plain",
+        "text/json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "rubbish",
+        "a;application/json",
+    ],
 )
 async def test_another_content_type_is_415(gateway: Gateway, path: str, content_type: str) -> None:
-    if content_type == ";":
-        content_type = "a;application/json"
     answer = await gateway.send("POST", path, json.dumps(ENDPOINTS.get(path, {})).encode(), content_type=content_type)
     check_refused(answer, path, 415)
 
@@ -238,16 +242,6 @@ async def test_a_chunked_body_is_taken(gateway: Gateway, path: str) -> None:
             yield bytes([byte])
 
     check_refused(await gateway.client.post(path, content=chunks()), path, 400)
-
-
-@every_path
-async def test_a_body_that_does_not_arrive_in_time_is_408_and_the_connection_ends(
-    gateway: Gateway, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(body, "MAX_SECONDS", 0.0)
-    answer = await gateway.send("POST", path, b"{}")
-    check_refused(answer, path, 408)
-    assert answer.headers["connection"] == "close"
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -4,12 +4,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from aka.server.gateway import body
-from tests.gateway.served import Gateway
+from tests.gateway.served import CONNECT, Gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -139,13 +139,27 @@ async def test_a_chunked_body_that_stops_is_408_and_the_end(gateway: Gateway, mo
         assert await connection.rest() == b""
 
 
-async def test_a_body_shorter_than_its_length_is_408_and_the_end(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/v1/users/aliases", {"error": "Request Timeout", "code": "REQUEST_TIMEOUT", "details": {}}),
+        ("/v1/users", {"error": "Request Timeout", "code": "REQUEST_TIMEOUT", "details": {}}),
+        ("/alias", {"ok": False, "error_code": "invalid-request"}),
+        ("/identify", {"ok": False, "error_code": "invalid-request"}),
+        ("/users/alias/new", {"errors": []}),
+        ("/users/identify", {"errors": []}),
+        (f"{CONNECT}/Alias", {"code": "deadline_exceeded"}),
+    ],
+)
+async def test_a_body_shorter_than_its_length_is_the_dialects_408_and_the_end(
+    gateway: Gateway, path: str, told: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(body, "MAX_SECONDS", 0.1)
     async with connected(gateway) as connection:
-        connection.send(post(gateway, "content-length: 15"), b'{"user_id"')
-        assert (await connection.answer()).status == 408
+        connection.send(post(gateway, "content-length: 15", path=path), b'{"user_id"')
+        answer = await connection.answer()
+        message = {"message": f"The body did not arrive within {body.MAX_SECONDS:.0f} s"}
+        assert (answer.status, json.loads(answer.content)) == (408, told | message)
         assert await connection.rest() == b""
 
 

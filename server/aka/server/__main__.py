@@ -16,6 +16,7 @@ from aka.server.addresses import CannotListen
 from aka.server.app import serve as serve_until_stopped
 from aka.server.app import serve_gateway
 from aka.server.config import SETTINGS, SettingsError, read_settings
+from aka.server.errors import AkaError
 from aka.server.methods import SERVICE
 from aka.server.store.sqlite_check import check_file
 from aka.server.store.sqlite_file import CannotOpen, migrate_file
@@ -59,7 +60,7 @@ def serve(**flags: str | None) -> None:
     logs.set_up(settings.log_level, settings.log_format)
     try:
         uvloop.run(serve_until_stopped(settings))
-    except (CannotOpen, CannotListen) as error:
+    except (CannotOpen, CannotListen, AkaError) as error:
         _end(1, str(error))
 
 

@@ -131,5 +131,5 @@ async def _first_key(store: SqliteStore, settings: Settings) -> str:
     if shown:
         print(f"\nThe first API key, shown only now: {secret}", file=sys.stderr, flush=True)
         return secret
-    log.info("first API key written", file=str(file))
+    log.warning("first API key written", file=str(file))
     return f"$(cat {quote(str(file))})"

@@ -65,7 +65,9 @@ def _optional_address(text: str) -> str:
     return address(text) if text else ""
 
 
-def _bootstrap_api_key(text: str) -> str:
+def _bootstrap_api_key(text: str) -> str | None:
+    if not text:
+        return None
     if len(text) < keys.SHORTEST or not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError
     return text

@@ -78,7 +78,11 @@ def _listen(address: str) -> socket.socket:
             if Path(path).is_socket():
                 Path(path).unlink()
             listening = socket.socket(socket.AF_UNIX)
-            listening.bind(path)
+            try:
+                listening.bind(path)
+            except OSError:
+                listening.close()
+                raise
             return listening
         host, _, port = address.rpartition(":")
         host = host.strip("[]")

@@ -54,8 +54,9 @@ class Service:
         if request.request_id:
             request_id = checked_uuid(request.request_id, "request_id")
             if not request.validate_only:
-                body = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
-                once = Once(request_id, session.method.name, body, lambda results: _kept(respond, results))
+                once = Once(
+                    request_id, session.method.name, _fingerprint(request), lambda results: _kept(respond, results)
+                )
         by = Caller(session.key.id, session.request_id, session.deadline, request.validate_only, once)
         try:
             return respond(await self._store.transact(session.key.workspace, decisions, by))
@@ -72,6 +73,14 @@ class Service:
         if page is None:
             raise AkaError(v1.ERROR_REASON_PROFILE_NOT_FOUND, "No profile has this identifier")
         return page
+
+
+def _fingerprint(request: ChangeRequest) -> bytes:
+    """Return what tells one body from another; the request id itself may be written in any case."""
+    body = type(request)()
+    body.CopyFrom(request)  # type: ignore[arg-type]
+    body.request_id = ""
+    return hashlib.sha256(body.SerializeToString(deterministic=True)).digest()
 
 
 def _kept(respond: Callable[[list[Any]], Message], results: list[Any]) -> bytes | None:

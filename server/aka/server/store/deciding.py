@@ -48,7 +48,7 @@ def decide(
     """
     decided = Decided()
     for call in calls:
-        once = call.by.once
+        once = None if call.by.validate_only else call.by.once
         if once is not None and (before := kept.get(once.request_id)):
             decided.verdicts.append(_repeat(once, before))
             continue

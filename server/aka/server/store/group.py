@@ -63,6 +63,7 @@ class Grouped(Generic[W, R]):
         self._calls: _Lane[W, R] = _Lane()
         self._bulk: _Lane[W, R] = _Lane()
         self._waiting = 0
+        self._waiting_keys = 0
         self._pace = 0.0
         self._wake = asyncio.Event()
         self._closing = False
@@ -83,6 +84,8 @@ class Grouped(Generic[W, R]):
         if self._closing:
             raise AkaError(v1.ERROR_REASON_STORE_UNAVAILABLE, "The server is stopping; nothing was changed")
         loop = asyncio.get_running_loop()
+        if deadline is not None and deadline <= loop.time():
+            raise _too_late_for_its_turn()
         if self._waiting + decisions > MAX_WAITING or self._too_late(deadline, loop.time()):
             raise AkaError(
                 v1.ERROR_REASON_OVERLOADED,
@@ -93,6 +96,7 @@ class Grouped(Generic[W, R]):
         lane = self._bulk if decisions > BULK or keys > 4 * BULK else self._calls
         lane.waiting.append(_Waiting(work, decisions, keys, deadline, answer))
         self._waiting += decisions
+        self._waiting_keys += keys
         self._wake.set()
         return await answer
 
@@ -105,7 +109,7 @@ class Grouped(Generic[W, R]):
     def _too_late(self, deadline: float | None, now: float) -> bool:
         if deadline is None:
             return False
-        groups_ahead = math.ceil(self._waiting / MAX_DECISIONS)
+        groups_ahead = math.ceil(max(self._waiting / MAX_DECISIONS, self._waiting_keys / MAX_KEYS))
         return now + groups_ahead * self._pace > deadline
 
     async def _work(self) -> None:
@@ -135,11 +139,13 @@ class Grouped(Generic[W, R]):
         for lane in (self._calls, self._bulk):
             decisions, keys = lane.take(group, decisions, keys)
         self._waiting -= sum(item.decisions for item in group)
+        self._waiting_keys -= sum(item.keys for item in group)
         return [item for item in group if not _dropped(item, now)]
 
     async def _answer(self, group: Sequence[_Waiting[W, R]]) -> None:
         try:
             results: Sequence[R | Exception] = await self._run([item.work for item in group])
+            assert len(results) == len(group), "a result for each piece of work"
         except AkaError as refusal:
             results = [refusal] * len(group)
         except Exception as bug:
@@ -161,8 +167,10 @@ def _dropped(item: _Waiting[W, R], now: float) -> bool:
     if item.answer.done():
         return True
     if item.deadline is not None and item.deadline <= now:
-        item.answer.set_exception(
-            AkaError(v1.ERROR_REASON_DEADLINE, "The deadline passed before the call's turn came; nothing was changed")
-        )
+        item.answer.set_exception(_too_late_for_its_turn())
         return True
     return False
+
+
+def _too_late_for_its_turn() -> AkaError:
+    return AkaError(v1.ERROR_REASON_DEADLINE, "The deadline passed before the call's turn came; nothing was changed")

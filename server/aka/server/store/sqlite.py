@@ -110,9 +110,9 @@ class SqliteStore:
     async def find_api_key(self, digest: bytes) -> ApiKey | None:
         """See `Store.find_api_key`."""
         if self._glance is not None:
-            found = self._glance.read(lambda connection: _find_api_key(connection, digest))
+            found = self._glance.read(lambda connection: (_find_api_key(connection, digest),))
             if found is not None:
-                return found
+                return found[0]
         return await self._reader.run(lambda connection: _find_api_key(connection, digest))
 
     async def add_first_api_key(

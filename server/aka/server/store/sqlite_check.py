@@ -87,22 +87,30 @@ def check_file(path: str) -> Report:
 
 
 def _check(connection: sqlite3.Connection) -> Report:
-    faults = [*_shown(_sqlite_faults(connection))]
+    faults: list[str] = []
+    profiles = identifiers = 0
+    try:
+        (profiles,) = connection.execute("SELECT count(*) FROM profiles").fetchone()
+        (identifiers,) = connection.execute("SELECT count(*) FROM identifiers").fetchone()
+        for kind in _faults(connection):
+            faults += _shown(kind)
+    except sqlite3.DatabaseError as error:
+        faults.append(f"SQLite: {error}; what follows it was not checked")
+    return Report(f"{profiles} profiles, {identifiers} identifiers", faults)
+
+
+def _faults(connection: sqlite3.Connection) -> Iterator[Iterable[str]]:
+    """Return the faults, each kind by itself."""
+    yield _sqlite_faults(connection)
     for fault, query in _PROFILE_FAULTS.items():
-        found = ((workspace, profile) for workspace, profile in connection.execute(query))
-        faults += _shown(
-            f"workspace {workspace}, profile {uuid_text(profile)}: {fault}" for workspace, profile in found
-        )
-    counts = [
-        connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("profiles", "identifiers")
-    ]
+        found = connection.execute(query)
+        yield (f"workspace {workspace}, profile {uuid_text(profile)}: {fault}" for workspace, profile in found)
     for (workspace,) in connection.execute("SELECT id FROM workspaces").fetchall():
-        faults += _shown(f"workspace {workspace}, {fault}" for fault in _journal_faults(connection, workspace))
-    return Report(f"{counts[0]} profiles, {counts[1]} identifiers", faults)
+        yield (f"workspace {workspace}, {fault}" for fault in _journal_faults(connection, workspace))
 
 
 def _sqlite_faults(connection: sqlite3.Connection) -> Iterator[str]:
-    for (line,) in connection.execute("PRAGMA quick_check"):
+    for (line,) in connection.execute("PRAGMA integrity_check"):
         if line != "ok":
             yield f"SQLite: {line}"
     for table, _, parent, _ in connection.execute("PRAGMA foreign_key_check"):
