@@ -58,7 +58,6 @@ class Client:
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.enable_retries", 0),
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 500),
         )
         self._channels = [grpc.aio.insecure_channel(address, options) for _ in range(channels)]
@@ -158,7 +157,7 @@ async def load(
                 if call is None:
                     break
                 if call.end is not End.ACKNOWLEDGED and Refusal(call.reason) not in step.expected:
-                    await asyncio.sleep(random.uniform(0.002, 0.02))
+                    await asyncio.sleep(random.uniform(0.01, 0.05))
                     break
                 if until.is_set():
                     break

@@ -32,9 +32,7 @@ CONNECT: Final = "/aka.v1.AliasService"
 
 ENDPOINTS: Final[dict[str, Any]] = {
     "/v1/users/aliases": {"user_id": "user_123", "alias_id": "legacy_999"},
-    "/users/aliases": {"user_id": "user_123", "alias_id": "legacy_999"},
     "/v1/users": {"user_id": "user_123"},
-    "/users": {"user_id": "user_123"},
     "/alias": {"distinct_id": "user_123", "alias_id": "stripe:cus_abc123"},
     "/identify": {"distinct_id": "user_123", "anonymous_id": "session_1"},
     "/users/alias/new": {"user_aliases": [{"alias_label": "crm", "alias_name": "1"}]},
@@ -42,7 +40,7 @@ ENDPOINTS: Final[dict[str, Any]] = {
         "aliases_to_identify": [{"external_id": "user_123", "user_alias": {"alias_label": "crm", "alias_name": "1"}}]
     },
 }
-"""A good body for every endpoint of the three dialects."""
+"""A good body for every endpoint of the three dialects. (Appizer's are at `/users...` without `/v1` too.)"""
 
 
 class Trouble:

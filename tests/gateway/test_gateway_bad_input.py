@@ -79,7 +79,7 @@ async def test_what_is_no_json_is_refused(gateway: Gateway, path: str, content: 
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        *((path, value) for path in ALL for value in ("null", "true", "7", "1.5", '"text"', "[7]", "[null]", "[[]]")),
+        *((path, value) for path in ALL for value in ("null", "7", '"text"', "[null]", "[[]]")),
         *((path, "[]") for path in ALL if path != "/alias"),
         *((path, "[{}]") for path in ALL if path != "/alias"),
     ],
@@ -178,7 +178,7 @@ async def test_of_a_duplicate_name_the_last_counts(gateway: Gateway, path: str) 
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("name", ["unknown", "", "__class__", "self", "é", "a" * 10_000], ids=lambda name: name[:9])
+@pytest.mark.parametrize("name", ["unknown", "", "é" * 10_000], ids=["unknown", "empty", "long"])
 async def test_an_unknown_field_is_ignored(gateway: Gateway, path: str, name: str) -> None:
     await gateway.identified("user_123")
     value = "" if path == "/v1/users" else 7  # where other fields are properties, which are refused

@@ -24,7 +24,7 @@ from tests.gateway.served import CONNECT, ENDPOINTS, Gateway, as_json, rest
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-APPIZER = ("/v1/users/aliases", "/users/aliases", "/v1/users", "/users")
+APPIZER = ("/v1/users/aliases", "/v1/users")
 ALTERTABLE = ("/alias", "/identify")
 BRAZE = ("/users/alias/new", "/users/identify")
 

@@ -42,8 +42,8 @@ async def test_a_path_with_a_slash_too_many_is_not_found(gateway: Gateway, path:
     assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
-@pytest.mark.parametrize("path", [*ENDPOINTS, f"{CONNECT}/Alias", f"{CONNECT}/Nothing"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "OPTIONS"])
+@pytest.mark.parametrize("path", [*ENDPOINTS, "/users", "/users/aliases", f"{CONNECT}/Alias", f"{CONNECT}/Nothing"])
 async def test_an_unknown_method_is_not_allowed_in_appizers_shape(gateway: Gateway, method: str, path: str) -> None:
     answer = await gateway.send(method, path)
     shown = answer.json()

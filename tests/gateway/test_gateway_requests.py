@@ -133,8 +133,10 @@ async def test_a_key_header_that_no_metadata_can_carry_is_an_invalid_key(
     assert (answer.status_code, answer.json()["error_code"]) == (401, "invalid-api-key")
 
 
-@pytest.mark.parametrize("given", ["a", "A-z_0.9", "x" * 64])
-@pytest.mark.parametrize("path", [*ENDPOINTS, f"{CONNECT}/Resolve"])
+@pytest.mark.parametrize(
+    ("path", "given"),
+    [*((path, "a") for path in (*ENDPOINTS, f"{CONNECT}/Resolve")), ("/alias", "A-z_0.9"), ("/alias", "x" * 64)],
+)
 async def test_a_request_id_comes_back(gateway: Gateway, path: str, given: str) -> None:
     answer = await gateway.with_headers(x_request_id=given).post(path, ENDPOINTS.get(path, {}))
     assert answer.headers["x-request-id"] == given

@@ -174,6 +174,7 @@ def says_why(status: int, content_type: str, body: bytes) -> bool:
     return status < 300 or bool(shown["message"])
 
 
+@pytest.mark.timeout(900)
 async def test_no_body_whatever_is_answered_with_a_server_error_or_a_trace(tmp_path: Path) -> None:
     async with gateway_over("in process", tmp_path / "aka.db") as gateway:
         count = BODIES // CONNECTIONS

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import uuid_utils
 from google.protobuf.message import DecodeError, Message
@@ -22,8 +21,7 @@ Trailers = tuple[tuple[str, str], ...]
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(NamedTuple):
     """What a transport knows of a call beside its body."""
 
     authorization: str | None
@@ -32,8 +30,7 @@ class Incoming:
     """On the event loop's clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A call's end: the response or the error, and the trailing metadata that goes with either."""
 
     result: Message | AkaError

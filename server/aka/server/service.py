@@ -2,8 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from google.protobuf.message import Message
 
@@ -17,8 +16,7 @@ from aka.v1 import alias_service_pb2 as v1
 M = TypeVar("M", bound=Message)
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """One call: whose it is, and until when it may take."""
 
     method: Method

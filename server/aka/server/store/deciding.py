@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from aka.server.domain.changes import Change
 from aka.server.domain.graph import Decision, Graph, Missing
@@ -13,8 +13,7 @@ from aka.server.store.store import AnsweredBefore, Caller, Kept, Once, Workspace
 from aka.v1 import alias_service_pb2 as v1
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One caller's decisions, for one workspace."""
 
     workspace: Workspace

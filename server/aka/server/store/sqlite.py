@@ -4,8 +4,7 @@ import sqlite3
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import uuid_utils
 
@@ -34,16 +33,14 @@ FEW: Final = 8
 OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(NamedTuple):
     """What some keys reach."""
 
     workspace: Workspace
     keys: Collection[Key]
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """A profile and a page of its identifiers."""
 
     workspace: Workspace

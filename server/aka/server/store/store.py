@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, NewType, Protocol
+from typing import Any, NamedTuple, NewType, Protocol
 
 from aka.server.domain.graph import Decision, Graph, Link, Profile
 from aka.server.domain.identifiers import Identifier, Key, ProfileId
@@ -28,8 +28,7 @@ class Once:
     """Writes the answer that the results make; None where it is not OK and so is not kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Who asks, until when, and how."""
 
     api_key: bytes
