@@ -341,3 +341,9 @@ async def test_buf_curl_shows_an_error_with_its_code_and_details(gateway: Gatewa
     status, shown = await curl(gateway, "Alias", {"user_id": "nobody", "alias_id": "a"})
     assert (status != 0, shown["code"]) == (True, "not_found")
     assert "USER_NOT_FOUND" in json.dumps(shown["details"])
+
+
+async def test_a_misspelt_merge_policy_is_refused_not_taken_for_the_default(gateway: Gateway) -> None:
+    answer = await gateway.post(f"{CONNECT}/Alias", {"userId": "u", "aliasId": "a", "mergePolicy": "ALWAYS"})
+    assert answer.status_code == 400
+    assert answer.json()["message"] == "mergePolicy is 'ALWAYS', which is none of its values"

@@ -15,7 +15,7 @@ from aka.server.errors import AkaError
 from aka.server.keys import KeyRing
 from aka.server.methods import METHODS, SERVICE, Method
 from aka.server.pipeline import Incoming, Pipeline
-from aka.server.status import status_of
+from aka.server.status import CODES, status_of
 
 MAX_MESSAGE: Final = 4 * 1024 * 1024
 MAX_METADATA: Final = 8 * 1024
@@ -29,8 +29,6 @@ OPTIONS: Final = (
     ("grpc.so_reuseport", 0),  # a second server on the port is refused, not given half of the calls
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
 )
-
-_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -158,4 +156,4 @@ async def _abort(
     context: Context, error: AkaError, request_id: str | None, trailers: tuple[tuple[str, str], ...]
 ) -> NoReturn:
     details = ("grpc-status-details-bin", status_of(error, request_id).SerializeToString())
-    await context.abort(_CODES[error.status], error.message, (*trailers, details))
+    await context.abort(CODES[error.status], error.message, (*trailers, details))

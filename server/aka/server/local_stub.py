@@ -11,10 +11,8 @@ from google.protobuf.message import Message
 from aka.server.errors import AkaError
 from aka.server.methods import METHODS, Method
 from aka.server.pipeline import Incoming, Pipeline, Reply
-from aka.server.status import status_of
+from aka.server.status import CODES, status_of
 from aka.v1 import alias_service_pb2 as v1
-
-CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class LocalStub:

@@ -1,5 +1,6 @@
 """An AkaError as callers get it: a google.rpc.Status with its details."""
 
+import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -9,6 +10,9 @@ from google.rpc.status_pb2 import Status
 from aka.server.errors import AkaError
 
 DOMAIN = "aka"
+
+CODES = {code.value[0]: code for code in grpc.StatusCode}
+"""grpc's status codes by number."""
 
 
 def status_of(error: AkaError, request_id: str | None = None) -> Status:

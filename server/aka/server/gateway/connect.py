@@ -120,9 +120,11 @@ def _unimplemented(message: str) -> Refusal:
 
 
 def _check_types(sent: Any, message: Any, name: str) -> None:
-    """Refuse what is no object, array or string where the descriptor `message` has one; `name` is its path.
+    """Refuse what is no object, array, string or enum's value where the descriptor `message` has one.
 
-    (json_format reads arrays and strings as objects, and tells of Python's types where it refuses.)
+    `name` is the path so far. (json_format reads arrays and strings as objects, tells of Python's types where it
+    refuses, and ignores an unknown name of an enum along with unknown fields, so that a misspelt merge policy would be
+    the default.)
     """
     within = f"{name}." if name else ""
     for key, value in as_object(sent, name).items():
@@ -138,6 +140,8 @@ def _check_types(sent: Any, message: Any, name: str) -> None:
                 _check_types(inner, field.message_type, path)
             elif field.type == FieldDescriptor.TYPE_STRING and not isinstance(inner, str):
                 raise wrong_type(path, "a string", inner)
+            elif field.enum_type is not None and isinstance(inner, str) and inner not in field.enum_type.values_by_name:
+                raise Refusal(MALFORMED, f"{path} is {inner!r}, which is none of its values", metadata={"field": path})
 
 
 def _status_without_call(refusal: Refusal) -> Status:
