@@ -39,6 +39,7 @@ test: install ## Run every test that is fast enough for every change (under 8 mi
 
 .PHONY: test-faults
 test-faults: install ## Run the fault tests in their long form
+	@command -v strace >/dev/null || apt-get install -y strace
 	AKA_TEST_LONG=1 $(BIN)/python -m pytest tests/faults
 
 .PHONY: format

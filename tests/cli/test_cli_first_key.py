@@ -93,7 +93,11 @@ def test_no_part_of_a_given_key_is_kept_as_its_prefix(used: Path) -> None:
         assert connection.execute("SELECT prefix FROM api_keys").fetchall() == [("",)]
 
 
-@pytest.mark.parametrize("key", ["x" * 19, "", "twenty characters and blanks", "caf\u00e9" * 10, "tab\t" * 10])
+def test_an_empty_first_key_is_none() -> None:
+    assert read_settings({"AKA_BOOTSTRAP_API_KEY": ""}, {}).bootstrap_api_key is None
+
+
+@pytest.mark.parametrize("key", ["x" * 19, "twenty characters and blanks", "caf\u00e9" * 10, "tab\t" * 10])
 def test_a_key_that_is_too_short_or_no_header_is_a_wrong_setting_and_is_not_told_back(key: str) -> None:
     with pytest.raises(SettingsError) as error:
         read_settings({"AKA_BOOTSTRAP_API_KEY": key}, {})

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from random import Random
 
 import pytest
@@ -28,12 +29,18 @@ async def test_a_server_that_is_stopped_under_load_has_all_that_it_acknowledged_
                 callers = 64 if long else 32
                 loading = asyncio.create_task(load(client, random, over, callers=callers, shared=shared))
                 await asyncio.sleep(random.uniform(0.2, 0.5))
+                told = time.monotonic()
                 server.send(signal.SIGTERM)
                 history.injected += 1
                 code = await server.ended()
                 over.set()
                 await loading
             assert code == 0
+            cut_off = [
+                call for call in history.calls if call.started < told < call.ended and call.reason == "CANCELLED"
+            ]
+            # But for the few that their callers had begun and not yet sent, none that was under way is cut off.
+            assert len(cut_off) <= callers // 8, cut_off
             server.assert_no_bug_logged()
             await server.start()
             async with Client(server.address, history) as client:

@@ -224,7 +224,7 @@ async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 async def test_a_folder_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "folder.db").mkdir()
-    assert "unable to open database file" in await cannot_open(tmp_path / "folder.db")
+    assert "Is a directory" in await cannot_open(tmp_path / "folder.db")
 
 
 async def test_a_file_that_is_no_database_is_refused_and_left_alone(file: Path) -> None:
@@ -652,3 +652,14 @@ async def _everything(tenant: Tenant) -> None:
     await tenant.whose(*users, *found, *(pair(f"label-{user}", "x") for user in users))
     await tenant.whose("user-0")
     await tenant.page("user-0", id_of("card"), 1)
+
+
+def permissions(folder: Path) -> set[int]:
+    return {file.stat().st_mode & 0o777 for file in folder.iterdir()}
+
+
+async def test_a_new_file_is_for_its_owner_alone_to_read(tmp_path: Path) -> None:
+    store = await SqliteStore.open(str(tmp_path / "aka.db"))
+    found = permissions(tmp_path)
+    await store.close()
+    assert found == {0o600}

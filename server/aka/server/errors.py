@@ -106,3 +106,8 @@ def invalid_value(path: str, why: str, **metadata: str) -> AkaError:
 def internal() -> AkaError:
     """Say that aka failed, and nothing else."""
     return AkaError(v1.ERROR_REASON_INTERNAL, "aka failed; its log says more under this request id")
+
+
+def server_stopping() -> AkaError:
+    """Say that the server takes no more calls."""
+    return AkaError(v1.ERROR_REASON_STORE_UNAVAILABLE, "The server is stopping; nothing was changed")

@@ -21,6 +21,13 @@ MAX_MESSAGE: Final = 4 * 1024 * 1024
 MAX_METADATA: Final = 8 * 1024
 MAX_STREAMS: Final = 1024
 
+QUIET: Final = 0.05
+"""Seconds without a new call after which none is on its way any more."""
+SERVING_ON: Final = 0.3
+"""Seconds that a stopping server goes on serving while calls keep coming; then it refuses them."""
+REFUSING: Final = 1.2
+"""Seconds that it goes on refusing while calls keep coming; then it cuts them off."""
+
 OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_metadata_size", MAX_METADATA),
@@ -39,6 +46,7 @@ class GrpcServer:
     def __init__(self, pipeline: Pipeline, keys: KeyRing, *, reflection_needs: str) -> None:
         """`reflection_needs` is `off` (no reflection), `key` (any good API key) or `on` (nothing)."""
         self._health = _Health()
+        self._pipeline = pipeline
         interceptors = [_KeyForReflection(keys)] if reflection_needs == "key" else []
         self._server = grpc.aio.server(options=OPTIONS, interceptors=interceptors)
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
@@ -63,8 +71,18 @@ class GrpcServer:
 
     async def stop(self, grace: float) -> None:
         """Say NOT_SERVING, take no more calls, and give those under way `grace` seconds to end."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         self._health.stop()
-        await self._server.stop(grace)
+        # Calls that the transport has and no handler yet would be cut off by grpc's own stop, and their callers could
+        # not tell whether they were done. So it comes when no more arrive.
+        while (since := loop.time() - began) < min(SERVING_ON + REFUSING, grace) and (
+            loop.time() - max(began, self._pipeline.last_call) < QUIET
+        ):
+            self._pipeline.stopping = since >= SERVING_ON
+            await asyncio.sleep(QUIET / 5)
+        self._pipeline.stopping = True
+        await self._server.stop(max(0.0, grace - (loop.time() - began)))
 
 
 class _Health(health_pb2_grpc.HealthServicer):

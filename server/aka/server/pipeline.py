@@ -1,5 +1,6 @@
 """What every call passes, whatever it came by: key, permission, limit, deadline, errors."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
@@ -8,7 +9,7 @@ import uuid_utils
 from google.protobuf.message import DecodeError, Message
 
 from aka.server import logs
-from aka.server.errors import AkaError, internal
+from aka.server.errors import AkaError, internal, server_stopping
 from aka.server.keys import KeyRing
 from aka.server.limits import Limiter, Standing
 from aka.server.methods import METHODS, Method
@@ -47,6 +48,10 @@ class Pipeline:
         self._handlers: dict[str, Callable[[Any, Session], Awaitable[Message]]] = {
             name: getattr(servicer, name) for name in METHODS
         }
+        self.stopping = False
+        """Whether calls are refused, since the server stops."""
+        self.last_call = 0.0
+        """When the newest call came, on the event loop's clock."""
 
     async def serve(self, method: Method, body: bytes | Message, incoming: Incoming) -> Reply:
         """Serve one call, and never raise but for a cancelled caller."""
@@ -55,7 +60,10 @@ class Pipeline:
             request_id = str(uuid_utils.uuid4())
         trailers: Trailers = (("x-request-id", request_id),)
         key: ApiKey | None = None
+        self.last_call = asyncio.get_running_loop().time()
         try:
+            if self.stopping:
+                raise server_stopping()
             key = await self._keys.check(incoming.authorization)
             request = self._admit(method, key, body)
             if self._limiter is not None:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from aka.server.errors import AkaError
+from aka.server.errors import AkaError, server_stopping
 from aka.v1 import alias_service_pb2 as v1
 
 W = TypeVar("W")
@@ -82,7 +82,7 @@ class Grouped(Generic[W, R]):
         not done; later it is, and the answer is dropped.
         """
         if self._closing:
-            raise AkaError(v1.ERROR_REASON_STORE_UNAVAILABLE, "The server is stopping; nothing was changed")
+            raise server_stopping()
         loop = asyncio.get_running_loop()
         if deadline is not None and deadline <= loop.time():
             raise _too_late_for_its_turn()

@@ -213,6 +213,8 @@ def own(path: str) -> Ownership | None:
     if not folder.is_dir():
         raise CannotOpen(f"{path} cannot be opened: the folder {folder} does not exist")
     try:
+        # Made here rather than by SQLite: identifiers are for the file's owner alone to read.
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         return Ownership(path)
     except OSError as error:
         raise CannotOpen(f"{path} cannot be opened: {error.strerror}") from error
