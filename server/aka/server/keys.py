@@ -18,6 +18,9 @@ SHORTEST: Final = 20
 FRESH_FOR: Final = 0.5
 """Seconds that a key is trusted before it is looked up again, so that a revocation elsewhere holds within 1 s."""
 
+REMEMBERED: Final = 1024
+"""Keys that are remembered before those that are no longer fresh are forgotten."""
+
 _BEARER: Final = "bearer "
 
 
@@ -39,11 +42,16 @@ def looks_mistyped(secret: str) -> bool:
 
 
 class KeyRing:
-    """Says whose an `authorization` value is. Good keys are remembered for `FRESH_FOR` seconds."""
+    """Says whose an `authorization` value is. Good ones are remembered, in memory, for `FRESH_FOR` seconds."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: dict[bytes, tuple[ApiKey, float]] = {}
+        self._known: dict[str, tuple[ApiKey, float]] = {}
+
+    def known(self, authorization: str | None, now: float) -> ApiKey | None:
+        """Return a key that was found good a moment before `now`, on the event loop's clock; else None."""
+        key, fresh_until = self._known.get(authorization or "", (None, 0.0))
+        return key if fresh_until > now else None
 
     async def check(self, authorization: str | None) -> ApiKey:
         """Return the key of `Bearer KEY`; KEY_MISSING, KEY_INVALID or KEY_REVOKED where it is not good."""
@@ -52,21 +60,23 @@ class KeyRing:
         if authorization[:7].lower() != _BEARER:
             raise AkaError(v1.ERROR_REASON_KEY_INVALID, "The API key must be sent as `authorization: Bearer KEY`")
         secret = authorization[7:].strip()
-        hashed = digest(secret)
-        key, fresh_until = self._known.get(hashed, (None, 0.0))
-        now = asyncio.get_running_loop().time()
-        if key is None or fresh_until <= now:
-            key = await self._store.find_api_key(hashed)
-            if key is None:
-                self._known.pop(hashed, None)
-                hint = "; it was cut short or mistyped, as its checksum tells" if looks_mistyped(secret) else ""
-                raise AkaError(v1.ERROR_REASON_KEY_INVALID, f"The API key is unknown{hint}")
-            self._known[hashed] = key, now + FRESH_FOR
+        key = await self._store.find_api_key(digest(secret))
+        if key is None:
+            hint = "; it was cut short or mistyped, as its checksum tells" if looks_mistyped(secret) else ""
+            raise AkaError(v1.ERROR_REASON_KEY_INVALID, f"The API key is unknown{hint}")
         if key.revoked_at is not None:
             raise AkaError(v1.ERROR_REASON_KEY_REVOKED, "The API key was revoked; use another")
-        if key.expires_at is not None and key.expires_at <= time.time_ns() // 1000:
+        if key.expires_at is None:
+            self._remember(authorization, key)
+        elif key.expires_at <= time.time_ns() // 1000:
             raise AkaError(v1.ERROR_REASON_KEY_REVOKED, "The API key has expired; use another")
         return key
+
+    def _remember(self, authorization: str, key: ApiKey) -> None:
+        now = asyncio.get_running_loop().time()
+        if len(self._known) >= REMEMBERED:
+            self._known = {text: known for text, known in self._known.items() if known[1] > now}
+        self._known[authorization] = key, now + FRESH_FOR
 
 
 def _checksum(random: str) -> str:

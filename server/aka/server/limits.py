@@ -43,7 +43,7 @@ class Limiter:
         self._window = limit.window
         self._seconds = WINDOWS[limit.window]
         self._clock = clock
-        self._ends = 0.0
+        self._begins = self._ends = 0.0
         self._used: dict[bytes, int] = {}
 
     def take(self, key: bytes, cost: int) -> Standing:
@@ -52,7 +52,9 @@ class Limiter:
         Raises RATE_LIMITED, and counts nothing, where the window has not that much left. A batch larger than the
         whole limit passes when nothing of the window is used, and uses it up.
         """
-        now = self._turn()
+        now = self._clock()
+        if not self._begins <= now < self._ends:
+            self._turn(now)
         used = self._used.get(key, 0)
         if used and used + cost > self._calls:
             wait = max(1, math.ceil(self._ends - now))
@@ -69,16 +71,16 @@ class Limiter:
 
     def standing(self, key: bytes) -> Standing:
         """Return where a key stands now; nothing is counted."""
-        self._turn()
+        now = self._clock()
+        if not self._begins <= now < self._ends:
+            self._turn(now)
         return Standing(self._calls, self._calls - self._used.get(key, 0), int(self._ends))
 
-    def _turn(self) -> float:
-        """Begin a new window where the last has ended, and return the time."""
-        now = self._clock()
-        if not self._ends - self._seconds <= now < self._ends:
-            self._ends = (now // self._seconds + 1) * self._seconds
-            self._used.clear()
-        return now
+    def _turn(self, now: float) -> None:
+        """Begin the window that `now` is in."""
+        self._begins = now // self._seconds * self._seconds
+        self._ends = self._begins + self._seconds
+        self._used.clear()
 
 
 class RateLimited(AkaError):

@@ -60,11 +60,11 @@ class Pipeline:
             request_id = str(uuid_utils.uuid4())
         trailers: Trailers = (("x-request-id", request_id),)
         key: ApiKey | None = None
-        self.last_call = asyncio.get_running_loop().time()
+        now = self.last_call = asyncio.get_running_loop().time()
         try:
             if self.stopping:
                 raise server_stopping()
-            key = await self._keys.check(incoming.authorization)
+            key = self._keys.known(incoming.authorization, now) or await self._keys.check(incoming.authorization)
             request = self._admit(method, key, body)
             if self._limiter is not None:
                 trailers += _limit_trailers(self._limiter.take(key.id, method.cost(request)))
