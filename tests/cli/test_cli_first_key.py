@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from shutil import copytree
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import grpc
@@ -178,10 +179,11 @@ def test_the_lines_that_read_the_key_from_its_file_work_as_pasted_anywhere(tmp_p
 
 
 def test_the_lines_for_a_unix_socket_and_a_given_key_work_as_pasted(tmp_path: Path) -> None:
-    socket = Path(f"/tmp/aka {os.getpid()}.socket")
-    with serving("--log-format", "text", cwd=tmp_path, settings={"grpc_address": f"unix:{socket}"}) as server:
+    with (
+        TemporaryDirectory(prefix="aka ") as short,  # a socket's path has room for some 100 characters
+        serving("--log-format", "text", cwd=tmp_path, settings={"grpc_address": f"unix:{short}/socket"}) as server,
+    ):
         assert linked(pasted(server.stderr, Path("/"), AKA_BOOTSTRAP_API_KEY=KEY))
-    socket.unlink(missing_ok=True)
 
 
 def test_in_json_no_lines_are_shown_among_the_log(served: Run) -> None:

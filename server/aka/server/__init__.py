@@ -1,4 +1,4 @@
-"""The aka server: the contract's rules over a durable store, served over gRPC."""
+"""The aka server: the contract's rules over a durable store, served over gRPC and REST."""
 
 import os
 

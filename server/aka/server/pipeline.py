@@ -1,11 +1,9 @@
 """What every call passes, whatever it came by: key, permission, limit, deadline, errors."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-import uuid_utils
 from google.protobuf.message import DecodeError, Message
 
 from aka.server import logs
@@ -13,13 +11,12 @@ from aka.server.errors import AkaError, internal, server_stopping
 from aka.server.keys import KeyRing
 from aka.server.limits import Limiter, Standing
 from aka.server.methods import METHODS, Method
+from aka.server.request_ids import given_or_new
 from aka.server.service import Session
 from aka.server.store.store import ApiKey
 from aka.v1 import alias_service_pb2 as v1
 
 Trailers = tuple[tuple[str, str], ...]
-
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Incoming(NamedTuple):
@@ -55,9 +52,7 @@ class Pipeline:
 
     async def serve(self, method: Method, body: bytes | Message, incoming: Incoming) -> Reply:
         """Serve one call, and never raise but for a cancelled caller."""
-        request_id = incoming.request_id
-        if request_id is None or not _REQUEST_ID.fullmatch(request_id):
-            request_id = str(uuid_utils.uuid4())
+        request_id = given_or_new(incoming.request_id)
         trailers: Trailers = (("x-request-id", request_id),)
         key: ApiKey | None = None
         now = self.last_call = asyncio.get_running_loop().time()

@@ -1,15 +1,14 @@
 """One call of a stub for one request: the key, the request id and the deadline go with it, the limits come back."""
 
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar, cast
 
 import grpc
-import uuid_utils
 
 from aka.server.gateway.refusal import refusal_of_call
+from aka.server.request_ids import given_or_new
 
 M = TypeVar("M")
 
@@ -18,8 +17,6 @@ MAX_SECONDS: Final = 30.0
 
 MAX_KEY: Final = 4096
 """Characters of an authorization that are passed on: no key is that long, and metadata has its limit."""
-
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 _LIMIT_HEADERS: Final = {
     "x-ratelimit-limit": "X-RateLimit-Limit",
@@ -32,13 +29,24 @@ class Stub(Protocol):
     """aka.v1.AliasService's generated aio stub, or what is like it in process."""
 
     @property
-    def Alias(self) -> Callable[..., Any]: ...  # noqa: D102
+    def Alias(self) -> Callable[..., Any]:
+        """The RPC of this name."""
+        ...
+
     @property
-    def BatchAlias(self) -> Callable[..., Any]: ...  # noqa: D102
+    def BatchAlias(self) -> Callable[..., Any]:
+        """The RPC of this name."""
+        ...
+
     @property
-    def CreateAliases(self) -> Callable[..., Any]: ...  # noqa: D102
+    def CreateAliases(self) -> Callable[..., Any]:
+        """The RPC of this name."""
+        ...
+
     @property
-    def Identify(self) -> Callable[..., Any]: ...  # noqa: D102
+    def Identify(self) -> Callable[..., Any]:
+        """The RPC of this name."""
+        ...
 
 
 @dataclass(slots=True)
@@ -54,9 +62,7 @@ class Caller:
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> "Caller":
         """Return the caller of a request with these headers, its request id made where they have none that is good."""
-        given = headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid_utils.uuid4())
-        return cls(headers.get("authorization"), request_id)
+        return cls(headers.get("authorization"), given_or_new(headers.get("x-request-id")))
 
     @property
     def headers(self) -> dict[str, str]:
