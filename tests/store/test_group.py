@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aka.server.errors import AkaError
-from aka.server.store.group import BULK, MAX_DECISIONS, MAX_KEYS, MAX_WAITING, Grouped
+from aka.server.store.group import BULK, CROWD, MAX_DECISIONS, MAX_KEYS, MAX_WAITING, Grouped
 from aka.server.store.store import store_unavailable
 
 
@@ -122,6 +122,37 @@ async def test_what_comes_while_a_group_is_done_waits_for_the_next(desk: Desk) -
     desk.release()
     await asyncio.gather(*asked)
     assert desk.groups == [["a", "b", "c"]]
+
+
+async def test_in_a_crowd_the_next_group_waits_for_more(desk: Desk) -> None:
+    crowd = [desk.ask(f"first {number}") for number in range(CROWD + 1)]
+    await asyncio.gather(*crowd)
+    desk.groups.clear()
+    second = [desk.ask("a")]
+    for _ in range(50):
+        await asyncio.sleep(0)  # more turns than a group lingers
+    second.append(desk.ask("b"))
+    await asyncio.gather(*second)
+    assert desk.groups == [["a", "b"]]
+
+
+async def test_without_a_crowd_a_group_does_not_wait_for_more(desk: Desk) -> None:
+    await asyncio.gather(*(desk.ask(f"first {number}") for number in range(CROWD)))
+    desk.groups.clear()
+    second = [desk.ask("a")]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    second.append(desk.ask("b"))
+    await asyncio.gather(*second)
+    assert desk.groups == [["a"], ["b"]]
+
+
+async def test_the_wait_of_a_crowd_ends_when_nobody_comes(desk: Desk) -> None:
+    await asyncio.gather(*(desk.ask(f"first {number}") for number in range(CROWD + 1)))
+    desk.groups.clear()
+    await desk.ask("a")
+    await desk.ask("b")
+    assert desk.groups == [["a"], ["b"]]
 
 
 async def test_a_group_has_at_most_512_decisions(desk: Desk) -> None:
@@ -274,13 +305,13 @@ async def test_a_deadline_that_the_groups_ahead_would_pass_is_refused_at_once(de
     desk.takes["slow"] = 8.0  # the pace of groups is taken to be an eighth of that
     await desk.ask("slow")
     held = await desk.hold()
-    ahead = [desk.ask("ahead") for _ in range(MAX_DECISIONS)]
+    ahead = desk.ask("ahead", MAX_DECISIONS)
     await asyncio.sleep(0)
     submitted = desk.grouped.submit("hopeless", decisions=1, keys=1, deadline=time.now + 0.9)
     assert at_once(submitted).name == "OVERLOADED"
     in_time = desk.ask("in time", deadline=time.now + 1.1)
     desk.release()
-    await asyncio.gather(held, *ahead)
+    await asyncio.gather(held, ahead)
     assert await in_time == "in time done"
 
 

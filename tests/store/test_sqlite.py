@@ -102,7 +102,7 @@ async def cannot_open(file: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 1000)]
+    ("setting", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 0)]
 )
 async def test_the_writer_has_the_settings_that_durability_rests_on(tenant: Tenant, setting: str, value: Any) -> None:
     writer, _ = connections(tenant)
@@ -375,6 +375,25 @@ async def test_a_locked_file_is_unavailable_and_nothing_is_changed(tenant: Tenan
     with locked(file, how):
         assert await refusal(tenant.do(identify("ann"))) == "STORE_UNAVAILABLE"
     assert await tenant.whose("ann") == [None]
+
+
+async def test_nothing_else_waits_while_a_change_waits_for_a_locked_file(tenant: Tenant, file: Path) -> None:
+    turns = 0
+    with locked(file, "IMMEDIATE"):
+        change = asyncio.ensure_future(refusal(tenant.do(identify("ann"))))
+        while not change.done():
+            await asyncio.sleep(0.01)
+            turns += 1
+    assert change.result() == "STORE_UNAVAILABLE"
+    assert turns > 3
+
+
+async def test_a_change_waits_for_a_file_that_is_locked_for_a_moment(tenant: Tenant, file: Path) -> None:
+    with locked(file, "IMMEDIATE"):
+        change = asyncio.ensure_future(tenant.do(identify("ann")))
+        await asyncio.sleep(0.05)
+    made = await change
+    assert await tenant.whose("ann") == [made.profile_id]
 
 
 async def test_all_works_once_a_locked_file_is_released(tenant: Tenant, file: Path) -> None:

@@ -25,6 +25,12 @@ BULK: Final = 10
 while other work waits."""
 LINGER: Final = 3
 """Turns of the event loop to wait for company before a group is taken."""
+CROWD: Final = 20
+"""A group of more pieces than this tells of a crowd, for which the next group waits, up to `ENOUGH`: every commit costs
+the same whatever it holds. The wait ends with the first `PAUSE` in which none came, and after ten."""
+ENOUGH: Final = 32
+PAUSE: Final = 0.001
+"""Seconds."""
 
 
 @dataclass(slots=True, eq=False)
@@ -114,6 +120,7 @@ class Grouped(Generic[W, R]):
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
+        crowd = False
         while True:
             if not (self._calls.waiting or self._bulk.waiting):
                 if self._closing:
@@ -122,11 +129,22 @@ class Grouped(Generic[W, R]):
                 await self._wake.wait()
             for _ in range(LINGER):
                 await asyncio.sleep(0)
+            if crowd:
+                await self._gather()
             started = loop.time()
             group = self._take(started)
+            crowd = len(group) > CROWD
             if group:
                 await self._answer(group)
                 self._pace += (loop.time() - started - self._pace) / 8
+
+    async def _gather(self) -> None:
+        before = 0
+        for _ in range(10):
+            if not before < self._waiting < ENOUGH or self._closing:
+                return
+            before = self._waiting
+            await asyncio.sleep(PAUSE)
 
     def _take(self, now: float) -> list[_Waiting[W, R]]:
         group: list[_Waiting[W, R]] = []

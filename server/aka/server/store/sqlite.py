@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, Self
 
@@ -19,7 +19,6 @@ from aka.server.store.sqlite_file import (
     Connection,
     Glance,
     Ownership,
-    commit,
     migrate,
     own,
     pending,
@@ -30,6 +29,8 @@ from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, ApiKey, Caller, Profile
 
 FEW: Final = 8
 """Up to this many keys are read on the event loop's thread: some 10 µs each, where a hop to another takes 100."""
+SMALL: Final = 64
+"""Up to this many decisions a group are done on the event loop's thread, and only their COMMIT on another."""
 OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 
 
@@ -49,6 +50,19 @@ class Page(NamedTuple):
     limit: int
 
 
+class Errand(NamedTuple):
+    """A change of something else than the graph. It may run again; where it raises AkaError it has written nothing."""
+
+    do: Callable[[sqlite3.Connection], Any]
+
+    def result(self, connection: sqlite3.Connection) -> Any:
+        """Return what it returns, or the AkaError that it raises."""
+        try:
+            return self.do(connection)
+        except AkaError as refusal:
+            return refusal
+
+
 class SqliteStore:
     """A `Store` over one SQLite file. `:memory:` lives as long as the store, and reads through the writer."""
 
@@ -58,7 +72,7 @@ class SqliteStore:
         self._reader = self._writer if path == MEMORY else Connection(path, writes=False)
         self._glance = None if path == MEMORY else Glance(path)
         self._forget_at = 0
-        self._changes: Grouped[Call, list[Any]] = Grouped(self._run_calls)
+        self._changes: Grouped[Call | Errand, Any] = Grouped(self._run_changes)
         self._reads: Grouped[Lookup | Page, Any] = Grouped(self._run_reads)
 
     @classmethod
@@ -97,12 +111,13 @@ class SqliteStore:
 
     async def transact(self, workspace: Workspace, decisions: Sequence[Decision[Any]], by: Caller) -> list[Any]:
         """See `Store.transact`. Calls that wait are committed together."""
-        return await self._changes.submit(
+        results: list[Any] = await self._changes.submit(
             Call(workspace, decisions, by),
             decisions=len(decisions),
             keys=sum(len(decision.keys) for decision in decisions),
             deadline=by.deadline,
         )
+        return results
 
     async def find_api_key(self, digest: bytes) -> ApiKey | None:
         """See `Store.find_api_key`."""
@@ -117,7 +132,8 @@ class SqliteStore:
     ) -> bool:
         """See `Store.add_first_api_key`."""
         row = uuid_utils.uuid7().bytes, digest, name, prefix, " ".join(sorted(permissions))
-        return await self._writer.run(lambda connection: _add_first_api_key(connection, workspace, row))
+        added: bool = await self._run_errand(lambda connection: _add_first_api_key(connection, workspace, row))
+        return added
 
     async def close(self) -> None:
         """See `Store.close`. The file is checkpointed and its lock let go."""
@@ -133,29 +149,30 @@ class SqliteStore:
             self._owner.release()
             self._owner = None
 
-    async def _run_calls(self, calls: Sequence[Call]) -> Sequence[Verdict]:
-        return await self._writer.run(lambda connection: self._commit_group(connection, calls))
+    async def _run_errand(self, do: Callable[[sqlite3.Connection], Any]) -> Any:
+        return await self._changes.submit(Errand(do), decisions=1, keys=0, deadline=None)
+
+    async def _run_changes(self, group: Sequence[Call | Errand]) -> Sequence[Any]:
+        decisions = sum(len(piece.decisions) for piece in group if isinstance(piece, Call))
+        small = self._reader is not self._writer and decisions <= SMALL
+        return await self._writer.transact(lambda connection: self._change(connection, group), small=small)
 
     async def _run_reads(self, reads: Sequence[Lookup | Page]) -> Sequence[Any]:
         return await self._reader.run(lambda connection: _read_group(connection, reads))
 
-    def _commit_group(self, connection: sqlite3.Connection, calls: Sequence[Call]) -> Sequence[Verdict]:
-        """Load, decide, write and commit a group, on the writer's thread."""
+    def _change(self, connection: sqlite3.Connection, group: Sequence[Call | Errand]) -> Sequence[Any]:
+        """Load, decide and write a group, and run its errands."""
         now = time.time_ns() // 1000
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            verdicts: dict[int, Verdict] = {}
-            for workspace, places in _by_workspace(calls).items():
-                decided = _run(connection, workspace, [calls[place] for place in places], now)
-                verdicts.update(zip(places, decided.verdicts, strict=True))
-            if now >= self._forget_at:
-                forget_answers(connection, now - ANSWERS_ARE_KEPT_FOR)
-                self._forget_at = now + 1_000_000
-        except BaseException:
-            roll_back(connection)
-            raise
-        commit(connection)
-        return [verdicts[place] for place in range(len(calls))]
+        calls = [piece for piece in group if isinstance(piece, Call)]
+        verdicts: dict[int, Verdict] = {}
+        for workspace, places in _by_workspace(calls).items():
+            decided = _run(connection, workspace, [calls[place] for place in places], now)
+            verdicts.update(zip(places, decided.verdicts, strict=True))
+        if now >= self._forget_at:
+            forget_answers(connection, now - ANSWERS_ARE_KEPT_FOR)
+            self._forget_at = now + 1_000_000
+        in_order = iter([verdicts[place] for place in range(len(calls))])
+        return [next(in_order) if isinstance(piece, Call) else piece.result(connection) for piece in group]
 
 
 def new_profile_id() -> ProfileId:
@@ -232,22 +249,15 @@ def _find_api_key(connection: sqlite3.Connection, digest: bytes) -> ApiKey | Non
 
 
 def _add_first_api_key(connection: sqlite3.Connection, workspace: str, row: tuple[Any, ...]) -> bool:
+    if connection.execute("SELECT 1 FROM api_keys LIMIT 1").fetchone():
+        return False
     now = time.time_ns() // 1000
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        if connection.execute("SELECT 1 FROM api_keys LIMIT 1").fetchone():
-            roll_back(connection)
-            return False
-        connection.execute(
-            "INSERT INTO workspaces (name, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (workspace, now)
-        )
-        connection.execute(
-            "INSERT INTO api_keys (workspace, id, digest, name, prefix, permissions, created_at)"
-            " VALUES ((SELECT id FROM workspaces WHERE name = ?), ?, ?, ?, ?, ?, ?)",
-            (workspace, *row, now),
-        )
-    except BaseException:
-        roll_back(connection)
-        raise
-    commit(connection)
+    connection.execute(
+        "INSERT INTO workspaces (name, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (workspace, now)
+    )
+    connection.execute(
+        "INSERT INTO api_keys (workspace, id, digest, name, prefix, permissions, created_at)"
+        " VALUES ((SELECT id FROM workspaces WHERE name = ?), ?, ?, ?, ?, ?, ?)",
+        (workspace, *row, now),
+    )
     return True

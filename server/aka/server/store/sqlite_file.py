@@ -22,7 +22,8 @@ from aka.server.store.store import outcome_unknown, store_unavailable
 T = TypeVar("T")
 
 MEMORY: Final = ":memory:"
-BUSY_TIMEOUT_MS: Final = 1000
+BUSY_TIMEOUT: Final = 1.0
+"""Seconds to wait for another process's lock."""
 
 _OUTAGES: Final = frozenset(
     {
@@ -73,23 +74,46 @@ class Connection:
         Raises STORE_UNAVAILABLE where SQLite cannot work, and OUTCOME_UNKNOWN where it failed while committing.
         """
         try:
-            if self._aiosqlite is None:
-                await self.open()
-            assert self._aiosqlite is not None
-            raw = self._aiosqlite._conn
-            # aiosqlite's public methods cost a hop to its thread a statement; this is one hop for all of them.
-            result: T = await self._aiosqlite._execute(work, raw)  # type: ignore[no-untyped-call]
-            return result
-        except CommitFailed:
+            return await self._hop(work)
+        except (sqlite3.Error, CommitFailed) as error:
+            raise await self._failure(error) from error
+
+    async def transact(self, work: Callable[[sqlite3.Connection], T], *, small: bool) -> T:
+        """Run `work` in a transaction and commit it. Raises as `run` does.
+
+        What is small is done on the event loop's thread, and only its COMMIT, which waits for the disk, on the
+        connection's: two threads that both run Python wait for each other more than they gain. Where another process
+        holds the file's lock, all of it is left to the connection's thread, which waits. One at a time.
+        """
+        try:
+            if small and self._aiosqlite is not None and _began(self._aiosqlite._conn):
+                result = _or_roll_back(self._aiosqlite._conn, work)
+                await self._hop(commit)
+                return result
+            return await self._hop(lambda connection: _in_a_transaction(connection, work))
+        except (sqlite3.Error, CommitFailed) as error:
+            raise await self._failure(error) from error
+
+    async def _hop(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._aiosqlite is None:
+            await self.open()
+        assert self._aiosqlite is not None
+        raw = self._aiosqlite._conn
+        # aiosqlite's public methods cost a hop to its thread a statement; this is one hop for all of them.
+        result: T = await self._aiosqlite._execute(work, raw)  # type: ignore[no-untyped-call]
+        return result
+
+    async def _failure(self, error: sqlite3.Error | CommitFailed) -> Exception:
+        """Return what to raise, and let the connection go where it is in doubt."""
+        if isinstance(error, CommitFailed):
             await self._drop()
-            raise outcome_unknown() from None
-        except sqlite3.Error as error:
-            code = primary_code(error)
-            if code not in _OUTAGES:
-                raise
-            if code not in _UNCOMMITTED:
-                await self._drop()
-            raise store_unavailable(getattr(error, "sqlite_errorname", "SQLITE_ERROR")) from error
+            return outcome_unknown()
+        code = primary_code(error)
+        if code not in _OUTAGES:
+            return error
+        if code not in _UNCOMMITTED:
+            await self._drop()
+        return store_unavailable(getattr(error, "sqlite_errorname", "SQLITE_ERROR"))
 
     async def open(self) -> None:
         """Connect, with the settings that every statement relies on. Raises sqlite3.Error."""
@@ -99,7 +123,14 @@ class Connection:
             if self._aiosqlite is not None:
                 return
             uri = MEMORY if self._path == MEMORY else f"file:{quote(self._path)}?mode={'rwc' if self._writes else 'ro'}"
-            connection = aiosqlite.connect(uri, uri=True, isolation_level=None, cached_statements=512)
+            connection = aiosqlite.connect(
+                uri,
+                uri=True,
+                isolation_level=None,
+                cached_statements=512,
+                timeout=BUSY_TIMEOUT,
+                check_same_thread=not self._writes,
+            )
             try:
                 await connection
             except BaseException:
@@ -129,7 +160,6 @@ class Connection:
             await connection.close()
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA cache_size = -16384")
         connection.execute("PRAGMA temp_store = MEMORY")
         if self._writes:
@@ -138,6 +168,7 @@ class Connection:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA journal_size_limit = 67108864")
+            connection.execute("PRAGMA busy_timeout = 0")  # the event loop's thread must not wait
 
 
 class Glance:
@@ -167,6 +198,36 @@ class Glance:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _began(connection: sqlite3.Connection) -> bool:
+    """Begin to write, unless another process holds the lock."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if primary_code(error) == sqlite3.SQLITE_BUSY:
+            return False
+        raise
+    return True
+
+
+def _in_a_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000:.0f}")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    finally:
+        connection.execute("PRAGMA busy_timeout = 0")
+    result = _or_roll_back(connection, work)
+    commit(connection)
+    return result
+
+
+def _or_roll_back(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    try:
+        return work(connection)
+    except BaseException:
+        roll_back(connection)
+        raise
 
 
 def commit(connection: sqlite3.Connection) -> None:
