@@ -154,7 +154,7 @@ class Service(RuleBasedStateMachine):
 
     def _repeat(self, command: Command) -> None:
         if isinstance(command, DeleteAlias):
-            assert self.world.do(replace(command, allow_missing=True)) is None
+            assert self.world.do(command._replace(allow_missing=True)) is None
         else:
             assert self.world.do(command).outcome == v1.OUTCOME_ALREADY_LINKED
 
@@ -189,11 +189,11 @@ class Service(RuleBasedStateMachine):
         """Put the profile ids that there are for the numbers, and the rules in force."""
         match command:
             case DeleteAlias(profile_id=number):
-                return replace(command, profile_id=None if number is None else self._made(number))
+                return command._replace(profile_id=None if number is None else self._made(number))
             case Alias(user=user) if not isinstance(user, Identifier):
-                return replace(command, user=self._made(user), rules=self.in_force)
+                return command._replace(user=self._made(user), rules=self.in_force)
             case _:
-                return replace(command, rules=self.in_force)
+                return command._replace(rules=self.in_force)
 
     def _made(self, number: ProfileId) -> ProfileId:
         made = list(self.world.survivors)

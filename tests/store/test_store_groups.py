@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
@@ -109,9 +108,9 @@ class Twins:
     def _translated(self, command: Command) -> Command:
         match command:
             case Alias(user=user) if not isinstance(user, Identifier):
-                return replace(command, user=self._stored.get(user, UNKNOWN))
+                return command._replace(user=self._stored.get(user, UNKNOWN))
             case DeleteAlias(profile_id=profile) if profile is not None:
-                return replace(command, profile_id=self._stored.get(profile, UNKNOWN))
+                return command._replace(profile_id=self._stored.get(profile, UNKNOWN))
         return command
 
     def _match(self, stored: ProfileId | None, told: ProfileId | None) -> None:
@@ -137,9 +136,9 @@ def _meant(command: Command, known: Any) -> Command:
     """Return the command with a profile id that none has, where it names one that is yet to be made."""
     match command:
         case Alias(user=user) if not isinstance(user, Identifier) and user not in known:
-            return replace(command, user=UNKNOWN)
+            return command._replace(user=UNKNOWN)
         case DeleteAlias(profile_id=profile) if profile is not None and profile not in known:
-            return replace(command, profile_id=UNKNOWN)
+            return command._replace(profile_id=UNKNOWN)
     return command
 
 

@@ -1,6 +1,6 @@
 """Alias: link one id to a user's profile, joining two profiles where the policy allows it."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aka.server.domain.changes import Change, Created, Identified, Linked
 from aka.server.domain.graph import Graph, Profile
@@ -10,8 +10,7 @@ from aka.server.errors import AkaError
 from aka.v1 import alias_service_pb2 as v1
 
 
-@dataclass(frozen=True, slots=True)
-class Alias:
+class Alias(NamedTuple):
     """Link `alias` to the profile of `user`. The first row that fits answers:
 
     | case | answer |

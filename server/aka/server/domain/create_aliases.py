@@ -1,6 +1,6 @@
 """CreateAliases: give a profile a user alias or an anonymous id, or make an anonymous profile of it."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aka.server.domain.changes import Change, Created
 from aka.server.domain.graph import Graph
@@ -10,8 +10,7 @@ from aka.server.errors import AkaError
 from aka.v1 import alias_service_pb2 as v1
 
 
-@dataclass(frozen=True, slots=True)
-class CreateAlias:
+class CreateAlias(NamedTuple):
     """Link `alias`, a user alias or an anonymous id, to the profile of `external`, or to a new anonymous one.
 
     Without an external id: ALREADY_LINKED wherever the alias is, else CREATED. With one: SELF_ALIAS,

@@ -1,6 +1,6 @@
 """DeleteAlias: take one identifier off its profile."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aka.server.domain.changes import Change, Unlinked
 from aka.server.domain.graph import Graph
@@ -9,8 +9,7 @@ from aka.server.errors import AkaError
 from aka.v1 import alias_service_pb2 as v1
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteAlias:
+class DeleteAlias(NamedTuple):
     """Unlink `alias`; the answer is the id of the profile that it was on.
 
     ALIAS_NOT_FOUND (or None with `allow_missing`), NOT_ON_PROFILE, PRIMARY_IDENTIFIER, LAST_IDENTIFIER; the

@@ -201,9 +201,12 @@ class Graph:
         profile, identifier, primary, anonymous = created
         self._survivors[profile] = profile
         self._parts[profile] = ()
-        self._profiles[profile] = Profile(profile, identifier.name if primary else None, 0, 0, 0, self.now, self.now)
         self.made.add(profile)
-        self._link(profile, identifier, anonymous)
+        now, (label, name) = self.now, identifier
+        self._links[identifier] = Link(profile, anonymous, now)
+        if label:
+            self._labels[profile] = {label: name}
+        self._profiles[profile] = Profile(profile, name if primary else None, 1, 1 if label else 0, 0, now, now)
 
     def _link(self, profile: ProfileId, identifier: Identifier, anonymous: bool) -> None:
         self._links[identifier] = Link(profile, anonymous, self.now)

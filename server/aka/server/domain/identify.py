@@ -1,6 +1,6 @@
 """Identify: make an anonymous profile known by an external id."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aka.server.domain.changes import Change, Created, Identified, Linked
 from aka.server.domain.graph import Graph, Profile
@@ -10,8 +10,7 @@ from aka.server.errors import AkaError
 from aka.v1 import alias_service_pb2 as v1
 
 
-@dataclass(frozen=True, slots=True)
-class Identify:
+class Identify(NamedTuple):
     """Make the profile of `subject`, a user alias or an anonymous id or nothing, known by `external`.
 
     | external is | no subject | alias unknown | anonymous id unknown | on its own | on an anonymous other |

@@ -29,7 +29,7 @@ from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, ApiKey, Caller, Profile
 
 FEW: Final = 8
 """Up to this many keys are read on the event loop's thread: some 10 µs each, where a hop to another takes 100."""
-SMALL: Final = 64
+SMALL: Final = 32
 """Up to this many decisions a group are done on the event loop's thread, and only their COMMIT on another."""
 OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 
