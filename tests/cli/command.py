@@ -74,7 +74,7 @@ class Serving:
             process.kill()
             process.wait()
             raise AssertionError(f"it does not serve: {self.ready}{self.stderr}")
-        self.address = match[1]
+        self.address, self.rest = match.groups()
 
     @property
     def stderr(self) -> str:

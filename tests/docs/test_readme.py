@@ -1,17 +1,11 @@
-"""What the documents say, held against what is there: README's commands are run and its answers compared."""
+"""What the documents say, held against what is there."""
 
-import json
-import os
 import re
 import subprocess
-import sys
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import click
 import pytest
@@ -22,62 +16,13 @@ from aka.server.config import SETTINGS
 from aka.server.errors import PREFIX, STATUS
 from aka.server.methods import METHODS
 from aka.v1 import alias_service_pb2 as v1
+from tests.docs.pages import ROOT, blocks, code, examples, prose, table
 
-ROOT: Final = Path(__file__).parents[2]
-BIN: Final = Path(sys.executable).parent
-KEY: Final = "the-key-that-readme-is-tested-with"
-
-README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
 DECISIONS: Final = sorted((ROOT / "docs/decisions").glob("*.md"))
 
-BLOCK: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-VARIES: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.]+Z")
-"""UUIDs and times."""
 LINK: Final = re.compile(r"\]\(([^)\s#]+)[^)]*\)")
 TARGET: Final = re.compile(r"^make ([a-z-]+)", re.MULTILINE)
 OUTSIDE: Final = re.compile(r"(?<![\w.:/-])/(?:work|home|root|Users)/[\w.-]+")
-
-
-class Example(NamedTuple):
-    """A command of a document and the answer that it shows."""
-
-    command: str
-    answer: str
-
-
-def examples(document: str) -> list[Example]:
-    """Return a document's shell blocks that have their answer, a JSON block, right behind them."""
-    blocks = [(match[1], match[2]) for match in BLOCK.finditer((ROOT / document).read_text(encoding="utf-8"))]
-    return [
-        Example(command, answer)
-        for (language, command), (next_language, answer) in pairwise(blocks)
-        if language == "sh" and next_language == "json"
-    ]
-
-
-DOCUMENTS: Final = {document: examples(document) for document in ("README.md", "docs/rest.md")}
-"""Each is run from an empty database, in order."""
-EXAMPLES: Final = DOCUMENTS["README.md"]
-
-
-def masked(answers: Sequence[str]) -> list[Any]:
-    """Return the answers with each UUID and time replaced by its number in the order of first appearance."""
-    numbers: dict[str, str] = {}
-    return [json.loads(VARIES.sub(lambda found: numbers.setdefault(found[0], f"<{len(numbers)}>"), a)) for a in answers]
-
-
-def table(text: str, heading: str) -> list[list[str]]:
-    """Return the rows of the first table under a heading, without its head."""
-    _, found, section = text.partition(f"\n{heading}\n")
-    assert found, f"no heading {heading}"
-    rows = re.search(r"(?:^\|.*\|\n)+", section, re.MULTILINE)
-    assert rows is not None, f"no table under {heading}"
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in rows[0].splitlines()[2:]]
-
-
-def code(cell: str) -> list[str]:
-    """Return what a cell has in backquotes."""
-    return re.findall(r"`([^`\n]+)`", cell)
 
 
 def files_of_the_repository() -> list[Path]:
@@ -95,83 +40,19 @@ def documents() -> list[Path]:
     return [path for path in files_of_the_repository() if path.suffix == ".md"]
 
 
-@contextmanager
-def served(folder: Path) -> Iterator[dict[str, str]]:
-    """Serve aka on free ports, over an empty database, with a key of our choice; yields the documents' variables."""
-    command = [str(BIN / "aka"), "serve", "--database", f"sqlite:///{folder}/aka.db"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AKA_")} | {
-        "AKA_BOOTSTRAP_API_KEY": KEY,
-        "AKA_GRPC_ADDRESS": "127.0.0.1:0",
-        "AKA_REST_ADDRESS": "127.0.0.1:0",
-    }
-    with (
-        (folder / "log").open("wb") as log,
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True) as server,
-    ):
-        try:
-            assert server.stdout is not None
-            ready = re.match(r"aka ready grpc=(\S+) rest=(\S+)", server.stdout.readline())
-            assert ready is not None, (folder / "log").read_text(encoding="utf-8")
-            yield {
-                "AKA": f"http://{ready[1]}/aka.v1.AliasService",
-                "REST": f"http://{ready[2]}",
-                "AKA_KEY": KEY,
-                "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-            }
-        finally:
-            server.terminate()
-    assert server.returncode == 0
-
-
-@pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """Run the documents' commands as pasted, with their variables set; an error is what is printed instead."""
-    printed = defaultdict(list)
-    for document, shown in DOCUMENTS.items():
-        with served(tmp_path_factory.mktemp("served")) as variables:
-            for example in shown:
-                ran = subprocess.run(
-                    ["sh", "-c", example.command],
-                    env=os.environ | variables,
-                    cwd=tmp_path_factory.mktemp("pasted"),
-                    capture_output=True,
-                    text=True,
-                    timeout=30,
-                )
-                printed[document].append(ran.stdout or ran.stderr)
-    return printed
-
-
 def test_readme_has_examples_of_all_three_documents() -> None:
-    called = {name for example in EXAMPLES for name in METHODS if example.command.endswith(f"$AKA/{name}\n")}
+    shown = examples("README.md")
+    called = {name for example in shown for name in METHODS if example.command.endswith(f"$AKA/{name}\n")}
     assert called >= {"Alias", "CreateAliases", "Identify", "Resolve", "GetProfile"}
     assert '{"user_id": "user_123", "alias_id": "legacy_999"}' in {
-        body for example in EXAMPLES for body in re.findall(r"-d '([^']*)'", example.command)
+        body for example in shown for body in re.findall(r"-d '([^']*)'", example.command)
     }
-
-
-@pytest.mark.parametrize(
-    ("document", "number"),
-    [(document, number) for document, shown in DOCUMENTS.items() for number in range(len(shown))],
-)
-def test_a_documents_command_gives_the_answer_that_it_shows(
-    document: str, number: int, answers: dict[str, list[str]]
-) -> None:
-    shown = masked([example.answer for example in DOCUMENTS[document]])
-    assert masked(answers[document])[number] == shown[number], DOCUMENTS[document][number].command
-
-
-def test_the_variables_of_readme_are_those_that_its_first_block_sets() -> None:
-    first = next(match[2] for match in BLOCK.finditer(README) if "AKA=" in match[2])
-    assert set(re.findall(r"^(\w+)=", first, re.MULTILINE)) == {"AKA", "AKA_KEY", "PATH"}
-    used = {name for example in EXAMPLES for name in re.findall(r"\$(\w+)", example.command)}
-    assert used == {"AKA", "AKA_KEY"}
 
 
 def test_the_settings_table_tells_every_setting() -> None:
     told = [
         (code(env), code(flag), code(default), expected)
-        for env, flag, default, expected in table(README, "## Settings")
+        for env, flag, default, expected in table("README.md", "## Settings")
     ]
     assert told == [
         ([setting.env], [*filter(None, [setting.flag])], [*filter(None, [setting.default])], setting.expected)
@@ -180,7 +61,7 @@ def test_the_settings_table_tells_every_setting() -> None:
 
 
 def test_the_rpc_table_is_the_service() -> None:
-    told = [(*code(name), *code(permission)) for name, _, permission in table(README, "## The RPCs")]
+    told = [(*code(name), *code(permission)) for name, _, permission in table("README.md", "## The RPCs")]
     methods = v1.DESCRIPTOR.services_by_name["AliasService"].methods
     assert told == [(method.name, METHODS[method.name].permission) for method in methods]
 
@@ -189,13 +70,13 @@ def test_the_error_table_is_the_one_from_reason_to_status() -> None:
     reasons = defaultdict(list)
     for reason, status in STATUS.items():
         reasons[code_pb2.Code.Name(status)].append(v1.ErrorReason.Name(reason).removeprefix(PREFIX))
-    told = {code(status)[0]: code(named) for status, named, _ in table(README, "### Errors")}
+    told = {code(status)[0]: code(named) for status, named, _ in table("README.md", "### Errors")}
     assert told == reasons
 
 
 def test_the_command_table_is_the_command() -> None:
     assert isinstance(main, click.Group)
-    assert {code(command)[0] for command, _ in table(README, "## Commands")} == {
+    assert {code(command)[0] for command, _ in table("README.md", "## Commands")} == {
         f"aka {name}" for name in main.commands
     }
 
@@ -203,8 +84,7 @@ def test_the_command_table_is_the_command() -> None:
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
 def test_a_make_target_that_a_document_names_exists(document: str) -> None:
     listed = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    text = (ROOT / document).read_text(encoding="utf-8")
-    commands = [*code(BLOCK.sub("", text)), *(match[2] for match in BLOCK.finditer(text) if match[1] == "sh")]
+    commands = [*code(prose(document)), *(block.text for block in blocks(document) if block.language == "sh")]
     named = set(TARGET.findall("\n".join(commands)))
     assert named <= {line.split()[0] for line in listed.splitlines()}
     if document == "README.md":

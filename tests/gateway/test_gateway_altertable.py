@@ -330,14 +330,24 @@ async def test_identify_as_a_reserved_value_is_an_invalid_request(gateway: Gatew
     assert answer.json()["message"].startswith("RESERVED_IDENTIFIER: distinct_id is 'null'")
 
 
-async def test_identify_refuses_traits_and_makes_nobody(gateway: Gateway) -> None:
-    answer = await gateway.post("/identify", {"distinct_id": "user_123", "traits": {"plan": "pro"}})
+@pytest.mark.parametrize("path", ["/alias", "/identify"])
+@pytest.mark.parametrize("field", ["traits", "properties"])
+async def test_traits_and_properties_are_refused_by_name_and_nobody_is_made(
+    gateway: Gateway, path: str, field: str
+) -> None:
+    answer = await gateway.post(path, DOCUMENTED | {field: {"plan": "pro"}})
     assert (answer.status_code, answer.json()["error_code"]) == (400, "invalid-request")
-    assert answer.json()["message"].startswith("traits cannot be stored")
+    assert answer.json()["message"].startswith(f"{field} cannot be stored")
     assert await gateway.knows("user_123") == [False]
 
 
-@pytest.mark.parametrize("traits", [{}, None], ids=repr)
-async def test_identify_takes_empty_traits(gateway: Gateway, traits: Any) -> None:
-    answer = await gateway.post("/identify", {"distinct_id": "user_123", "traits": traits})
+async def test_traits_of_an_item_are_refused_with_its_number(gateway: Gateway) -> None:
+    answer = await gateway.post("/alias", [DOCUMENTED, DOCUMENTED | {"traits": {"plan": "pro"}}])
+    assert answer.json()["message"].startswith("[1].traits cannot be stored")
+
+
+@pytest.mark.parametrize("path", ["/alias", "/identify"])
+@pytest.mark.parametrize("empty", [{}, None], ids=repr)
+async def test_empty_traits_and_properties_are_taken(gateway: Gateway, path: str, empty: Any) -> None:
+    answer = await gateway.post(path, DOCUMENTED | {"traits": empty, "properties": empty})
     assert answer.json() == OK

@@ -228,6 +228,15 @@ async def test_properties_are_refused_by_name_and_the_user_is_not_made(gateway: 
     assert await gateway.knows("user_123") == [False]
 
 
+@pytest.mark.parametrize("field", ["traits", "properties"])
+async def test_an_alias_with_traits_or_properties_is_refused_and_is_not_linked(gateway: Gateway, field: str) -> None:
+    await gateway.identified("user_123")
+    answer = await gateway.post(ALIASES, DOCUMENTED | {field: {"plan": "pro"}})
+    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST")
+    assert answer.json()["message"].startswith(f"{field} cannot be stored")
+    assert await gateway.knows("legacy_999") == [False]
+
+
 @pytest.mark.parametrize("empty", [None, {}, [], ""], ids=repr)
 async def test_empty_properties_are_taken(gateway: Gateway, empty: Any) -> None:
     answer = await gateway.post(USERS, {"user_id": "user_123", "properties": empty})

@@ -65,9 +65,7 @@ async def identify(sent: Any, caller: Caller, stub: Stub) -> Answer:
     _check_environment(fields, "")
     distinct_id = body.required_text(fields, "distinct_id")
     anonymous_id = body.text(fields, "anonymous_id")
-    traits = fields.get("traits")
-    if traits is not None and body.as_object(traits, "traits"):
-        raise Refusal(MALFORMED, "traits cannot be stored: aka keeps no profile data, only identifiers")
+    body.refuse_profile_data(fields)
     items = [v1.AliasToIdentify(external_id=distinct_id)]
     if anonymous_id:
         items.insert(0, v1.AliasToIdentify(external_id=distinct_id, anonymous_id=anonymous_id))
@@ -101,6 +99,7 @@ def _alias_request(fields: dict[str, Any], within: str) -> v1.AliasRequest:
     linked = alias_id or new_user_id
     if not linked:
         raise body.missing(within + "alias_id")
+    body.refuse_profile_data(fields, within)
     return v1.AliasRequest(
         user_id=distinct_id, alias_id=linked, merge_policy=v1.MERGE_POLICY_ALWAYS, create_missing=True
     )

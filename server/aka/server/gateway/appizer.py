@@ -56,6 +56,7 @@ async def aliases(sent: Any, caller: Caller, stub: Stub) -> Answer:
     request = v1.AliasRequest(alias_id=body.text(fields, "alias_id") or "", merge_policy=v1.MERGE_POLICY_ANONYMOUS)
     if user_id is not None and primary_user_id is not None:
         raise Refusal(MALFORMED, "Give user_id or primary_user_id, not both")
+    body.refuse_profile_data(fields)
     if primary_user_id is not None:
         request.primary_user_id = primary_user_id
     else:
@@ -71,7 +72,7 @@ async def users(sent: Any, caller: Caller, stub: Stub) -> Answer:
     user_id = body.text(fields, "user_id") or ""
     for name, value in fields.items():
         if name != "user_id" and value not in (None, "", {}, []):
-            raise Refusal(MALFORMED, f"{name} cannot be stored: aka keeps no profile data, only identifiers")
+            raise body.profile_data(name)
     request = v1.IdentifyRequest(aliases_to_identify=[v1.AliasToIdentify(external_id=user_id)])
     identified = await caller.call(stub.Identify, request, v1.IdentifyResponse)
     (result,) = identified.results

@@ -12,6 +12,8 @@ MAX_BYTES: Final = 1024 * 1024
 MAX_SECONDS: Final = 10.0
 MAX_NESTING: Final = 32
 
+PROFILE_DATA: Final = ("traits", "properties")
+
 _NAMES: Final = {
     bool: "a boolean",
     dict: "an object",
@@ -104,6 +106,19 @@ def array(body: dict[str, Any], field: str) -> list[Any]:
     if not isinstance(value, list):
         raise wrong_type(field, "an array", value)
     return value
+
+
+def refuse_profile_data(body: dict[str, Any], within: str = "") -> None:
+    """Refuse traits and properties that are not empty: aka cannot store them, and drops nothing silently."""
+    for field in PROFILE_DATA:
+        value = body.get(field)
+        if value is not None and as_object(value, within + field):
+            raise profile_data(within + field)
+
+
+def profile_data(field: str) -> Refusal:
+    """Say that a field has what aka does not store."""
+    return Refusal(MALFORMED, f"{field} cannot be stored: aka keeps no profile data, only identifiers")
 
 
 def missing(field: str) -> Refusal:
