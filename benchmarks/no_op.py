@@ -15,7 +15,7 @@ from aka.server import bootstrap
 from aka.server.grpc_server import GrpcServer
 from aka.server.keys import KeyRing
 from aka.server.limits import Limiter, RateLimit
-from aka.server.methods import METHODS
+from aka.server.methods import METHODS, SERVICE
 from aka.server.pipeline import Pipeline
 from aka.server.service import Session
 from aka.server.store.sqlite import SqliteStore
@@ -47,7 +47,7 @@ async def serve(key: str) -> None:
     store = await SqliteStore.open(":memory:")
     await bootstrap.add_first_key(store, key)
     keys = KeyRing(store)
-    pipeline = Pipeline(_NoOp(), keys, Limiter(RateLimit(100_000_000, "minute")))
+    pipeline = Pipeline({SERVICE: _NoOp()}, keys, Limiter(RateLimit(100_000_000, "minute")))
     server = GrpcServer(pipeline, keys, reflection_needs="on")
     print(f"ready grpc={await server.start('127.0.0.1:0')}", flush=True)
     await stop.wait()

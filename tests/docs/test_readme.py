@@ -61,9 +61,9 @@ def test_the_settings_table_tells_every_setting() -> None:
 
 
 def test_the_rpc_table_is_the_service() -> None:
-    told = [(*code(name), *code(permission)) for name, _, permission in table("README.md", "## The RPCs")]
+    told = [(*code(name), tuple(code(permission))) for name, _, permission in table("README.md", "## The RPCs")]
     methods = v1.DESCRIPTOR.services_by_name["AliasService"].methods
-    assert told == [(method.name, METHODS[method.name].permission) for method in methods]
+    assert told == [(method.name, METHODS[method.name].permissions) for method in methods]
 
 
 def test_the_error_table_is_the_one_from_reason_to_status() -> None:

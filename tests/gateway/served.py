@@ -17,6 +17,7 @@ from aka.server.domain.rules import Rules
 from aka.server.gateway.app import create_app
 from aka.server.keys import PERMISSIONS
 from aka.server.local_stub import LocalStub
+from aka.server.methods import METHODS
 from aka.server.rest_server import RestServer
 from aka.server.service import Service, Session
 from aka.server.servicer import AliasServicer
@@ -178,7 +179,7 @@ def as_json(body: Any) -> bytes:
 async def stub_to(kind: str, server: Server) -> AsyncIterator[Any]:
     """Return a stub of a server, of one of `STUBS`."""
     if kind == "in process":
-        yield LocalStub(server.pipeline)
+        yield LocalStub(server.pipeline, METHODS)
     else:
         own = ("grpc.use_local_subchannel_pool", 1)
         async with grpc.aio.insecure_channel(server.address, options=[own]) as channel:

@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from aka.server.local_stub import LocalStub
+from aka.server.methods import METHODS
 from aka.v1 import alias_service_pb2 as v1
 from tests.gateway.conftest import Shared
 from tests.gateway.served import Gateway, stub_to
@@ -62,4 +63,4 @@ async def test_a_call_without_metadata_has_no_key(gateway: Gateway, stub: str) -
 
 
 async def test_the_stub_in_process_has_no_other_methods(running: Shared) -> None:
-    assert not hasattr(LocalStub(running.take().server.pipeline), "CreateKey")
+    assert not hasattr(LocalStub(running.take().server.pipeline, METHODS), "CreateKey")

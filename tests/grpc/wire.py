@@ -257,7 +257,7 @@ async def serving(
         if rate_limit != "off":
             limit = RateLimit.parse(rate_limit)
             limiter = Limiter(limit) if clock is None else Limiter(limit, clock)
-        pipeline = Pipeline(servicer(Service(store), Rules(max_identifiers)), ring, limiter)
+        pipeline = Pipeline({SERVICE: servicer(Service(store), Rules(max_identifiers))}, ring, limiter)
         server = GrpcServer(pipeline, ring, reflection_needs=reflection)
         address = await server.start("127.0.0.1:0")
         try:

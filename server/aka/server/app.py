@@ -21,7 +21,7 @@ from aka.server.grpc_server import GrpcServer
 from aka.server.keys import KeyRing, digest
 from aka.server.limits import Limiter
 from aka.server.local_stub import LocalStub
-from aka.server.methods import SERVICE
+from aka.server.methods import METHODS, SERVICE
 from aka.server.pipeline import Pipeline
 from aka.server.rest_server import RestServer
 from aka.server.service import Service
@@ -46,9 +46,9 @@ async def serve(settings: Settings) -> None:
         rules = Rules(settings.max_identifiers, settings.reserved)
         servicer = AliasServicer(Service(store), rules)
         limiter = None if settings.rate_limit is None else Limiter(settings.rate_limit)
-        pipeline = Pipeline(servicer, keys, limiter)
+        pipeline = Pipeline({SERVICE: servicer}, keys, limiter)
         server = GrpcServer(pipeline, keys, reflection_needs=settings.reflection)
-        rest = RestServer(create_app(LocalStub(pipeline), _serves(stop)))
+        rest = RestServer(create_app(LocalStub(pipeline, METHODS), _serves(stop)))
         try:
             bound = await server.start(settings.grpc_address)
             rest_bound = await rest.start(settings.rest_address) if settings.rest_address else "-"

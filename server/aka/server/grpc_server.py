@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection
 from aka.server.addresses import CannotListen, is_served
 from aka.server.errors import AkaError
 from aka.server.keys import KeyRing
-from aka.server.methods import METHODS, SERVICE, Method
+from aka.server.methods import Method
 from aka.server.pipeline import Incoming, Pipeline
 from aka.server.status import CODES, status_of
 
@@ -41,21 +41,23 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class GrpcServer:
-    """aka.v1.AliasService, grpc.health.v1.Health and reflection on one address."""
+    """The pipeline's services, grpc.health.v1.Health and reflection on one address."""
 
     def __init__(self, pipeline: Pipeline, keys: KeyRing, *, reflection_needs: str) -> None:
         """`reflection_needs` is `off` (no reflection), `key` (any good API key) or `on` (nothing)."""
-        self._health = _Health()
+        self._health = _Health(pipeline.services)
         self._pipeline = pipeline
         interceptors = [_KeyForReflection(keys)] if reflection_needs == "key" else []
         self._server = grpc.aio.server(options=OPTIONS, interceptors=interceptors)
-        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            name: grpc.unary_unary_rpc_method_handler(_handler(pipeline, method)) for name, method in METHODS.items()
-        }
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        for service, methods in pipeline.services.items():
+            handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+                name: grpc.unary_unary_rpc_method_handler(_handler(pipeline, method))
+                for name, method in methods.items()
+            }
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflection_needs != "off":
-            names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            names = (*pipeline.services, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
 
     async def start(self, address: str) -> str:
@@ -86,13 +88,14 @@ class GrpcServer:
 
 
 class _Health(health_pb2_grpc.HealthServicer):
-    """Health of the server and of its service. Watchers are told of the end and let go, so that none holds it up.
+    """Health of the server and of each service. Watchers are told of the end and let go, so that none holds it up.
 
     (Not grpcio-health-checking's servicer: there a watcher that leaves takes the others' news with it, and one that
     reads nothing blocks whoever sets a status.)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, services: Collection[str]) -> None:
+        self._known = ("", *services)
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -115,7 +118,7 @@ class _Health(health_pb2_grpc.HealthServicer):
             await context.write(health_pb2.HealthCheckResponse(status=status))
 
     def _status(self, service: str) -> int:
-        if service not in ("", SERVICE):
+        if service not in self._known:
             return health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
         stopping = self._stopping.is_set()
         return health_pb2.HealthCheckResponse.NOT_SERVING if stopping else health_pb2.HealthCheckResponse.SERVING

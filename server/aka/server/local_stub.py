@@ -9,22 +9,23 @@ import grpc
 from google.protobuf.message import Message
 
 from aka.server.errors import AkaError
-from aka.server.methods import METHODS, Method
+from aka.server.methods import Method, Methods
 from aka.server.pipeline import Incoming, Pipeline, Reply
 from aka.server.status import CODES, status_of
 from aka.v1 import alias_service_pb2 as v1
 
 
 class LocalStub:
-    """One attribute an RPC, each called as the generated stub's: `await stub.Alias(request, metadata=…, timeout=…)`."""
+    """A service's methods, each called as the generated stub's: `await stub.Alias(request, timeout=1)`."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, methods: Methods) -> None:
         self._pipeline = pipeline
+        self._methods = methods
 
     def __getattr__(self, name: str) -> Any:
-        if name not in METHODS:
+        if name not in self._methods:
             raise AttributeError(name)
-        return partial(LocalCall, self._pipeline, METHODS[name])
+        return partial(LocalCall, self._pipeline, self._methods[name])
 
 
 class LocalCall:

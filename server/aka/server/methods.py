@@ -1,9 +1,10 @@
-"""The RPCs as data: names, message types, permissions, and what each counts against the rate limit."""
+"""The services' RPCs as data: names, message types, permissions, and what each counts against the rate limit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -15,18 +16,25 @@ ChangeRequest = (
 """A request that can be tried out (`validate_only`) and made safe to repeat (`request_id`)."""
 
 SERVICE: Final = "aka.v1.AliasService"
+"""The one that is asked who is known by what; others stand beside it in `SERVICES`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Method:
-    """One RPC."""
+    """One RPC. There is one object for each, so that it is found by its identity."""
 
+    service: str
     name: str
     request: type[Message]
     response: type[Message]
-    permission: str
+    permissions: tuple[str, ...]
+    """A key needs one of them."""
     cost: Callable[[Any], int]
     """What a request counts against the rate limit: one, or one an item."""
+
+
+Methods = Mapping[str, Method]
+"""A service's, by name."""
 
 
 def _one(_: Any) -> int:
@@ -41,20 +49,33 @@ def _identify_cost(request: v1.IdentifyRequest) -> int:
     return len(items) or 1
 
 
-def _method(name: str, permission: str, cost: Callable[[Any], int] = _one) -> Method:
-    described = v1.DESCRIPTOR.services_by_name["AliasService"].methods_by_name[name]
-    return Method(name, GetMessageClass(described.input_type), GetMessageClass(described.output_type), permission, cost)
+def _methods(service: ServiceDescriptor, *methods: tuple[str, tuple[str, ...], Callable[[Any], int]]) -> Methods:
+    return {
+        name: Method(
+            service.full_name,
+            name,
+            GetMessageClass(service.methods_by_name[name].input_type),
+            GetMessageClass(service.methods_by_name[name].output_type),
+            permissions,
+            cost,
+        )
+        for name, permissions, cost in methods
+    }
 
 
-METHODS: Final = {
-    method.name: method
-    for method in (
-        _method("Alias", "aliases.write"),
-        _method("BatchAlias", "aliases.write", lambda request: len(request.requests) or 1),
-        _method("CreateAliases", "aliases.write", lambda request: len(request.user_aliases) or 1),
-        _method("Identify", "aliases.write", _identify_cost),
-        _method("Resolve", "profiles.read"),
-        _method("GetProfile", "profiles.read"),
-        _method("DeleteAlias", "aliases.write"),
-    )
-}
+_READS: Final = ("profiles.read",)
+_WRITES: Final = ("aliases.write",)
+
+METHODS: Final = _methods(
+    v1.DESCRIPTOR.services_by_name["AliasService"],
+    ("Alias", _WRITES, _one),
+    ("BatchAlias", _WRITES, lambda request: len(request.requests) or 1),
+    ("CreateAliases", _WRITES, lambda request: len(request.user_aliases) or 1),
+    ("Identify", _WRITES, _identify_cost),
+    ("Resolve", _READS, _one),
+    ("GetProfile", _READS, _one),
+    ("DeleteAlias", _WRITES, _one),
+)
+
+SERVICES: Final = {SERVICE: METHODS}
+"""The methods of every service."""

@@ -1,7 +1,7 @@
 """What every call passes, whatever it came by: key, permission, limit, deadline, errors."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError, Message
@@ -10,7 +10,7 @@ from aka.server import logs
 from aka.server.errors import AkaError, internal, server_stopping
 from aka.server.keys import KeyRing
 from aka.server.limits import Limiter, Standing
-from aka.server.methods import METHODS, Method
+from aka.server.methods import SERVICES, Method
 from aka.server.request_ids import given_or_new
 from aka.server.service import Session
 from aka.server.store.store import ApiKey
@@ -37,13 +37,18 @@ class Reply(NamedTuple):
 
 
 class Pipeline:
-    """Guards the servicer's methods."""
+    """Guards the servicers' methods."""
 
-    def __init__(self, servicer: object, keys: KeyRing, limiter: Limiter | None) -> None:
+    def __init__(self, servicers: Mapping[str, object], keys: KeyRing, limiter: Limiter | None) -> None:
+        """`servicers` are by their services' names."""
+        self.services = {service: SERVICES[service] for service in servicers}
+        """The methods that are served."""
         self._keys = keys
         self._limiter = limiter
-        self._handlers: dict[str, Callable[[Any, Session], Awaitable[Message]]] = {
-            name: getattr(servicer, name) for name in METHODS
+        self._handlers: dict[Method, Callable[[Any, Session], Awaitable[Message]]] = {
+            method: getattr(servicer, name)
+            for service, servicer in servicers.items()
+            for name, method in SERVICES[service].items()
         }
         self.stopping = False
         """Whether calls are refused, since the server stops."""
@@ -64,7 +69,7 @@ class Pipeline:
             if self._limiter is not None:
                 trailers += _limit_trailers(self._limiter.take(key.id, method.cost(request)))
             session = Session(method, key, request_id, incoming.deadline)
-            return Reply(await self._handlers[method.name](request, session), request_id, trailers)
+            return Reply(await self._handlers[method](request, session), request_id, trailers)
         except AkaError as refusal:
             if key is not None and self._limiter is not None:  # counted or not
                 trailers = trailers[:1] + _limit_trailers(self._limiter.standing(key.id))
@@ -75,11 +80,11 @@ class Pipeline:
 
     def _admit(self, method: Method, key: ApiKey, body: bytes | Message) -> Message:
         """Return the request of a key that may make it."""
-        if method.permission not in key.permissions:
+        if key.permissions.isdisjoint(method.permissions):
             raise AkaError(
                 v1.ERROR_REASON_PERMISSION_MISSING,
-                f"The API key lacks the permission {method.permission}, which {method.name} needs",
-                permission=method.permission,
+                f"The API key lacks the permission {' or '.join(method.permissions)}, which {method.name} needs",
+                permission=method.permissions[0],
             )
         if isinstance(body, Message):
             return body

@@ -61,7 +61,10 @@ def create_app(stub: Stub, ready: Ready) -> Starlette:
             post("/identify", altertable, altertable.identify),
             post("/users/alias/new", braze, braze.new_aliases),
             post("/users/identify", braze, braze.identify),
-            Route("/aka.v1.AliasService/{method}", _connect_endpoint(stub), methods=["POST"]),
+            *(
+                Route(f"/{service}/{{method}}", _connect_endpoint(stub, service), methods=["POST"])
+                for service in connect.SERVICES
+            ),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
         ],
@@ -87,18 +90,20 @@ def _endpoint(stub: Stub, dialect: Dialect, handle: Handle) -> Endpoint:
     return endpoint
 
 
-def _connect_endpoint(stub: Stub) -> Endpoint:
+def _connect_endpoint(stub: object, service: str) -> Endpoint:
+    methods = connect.SERVICES[service]
+
     async def endpoint(request: Request) -> Response:
         caller = Caller.of(request.headers)
         name = request.path_params["method"]
         try:
-            if name not in connect.METHODS:
-                raise connect.unknown_method(name)
+            if name not in methods:
+                raise connect.unknown_method(service, name)
             seconds = connect.timeout(request.headers)
             if seconds is not None:
                 caller.deadline = time.monotonic() + seconds
             sent, content_type = await body.read(request, connect.JSON, connect.PROTO)
-            asked, answered = connect.METHODS[name]
+            asked, answered = methods[name]
             message = await caller.call(getattr(stub, name), connect.parse(sent, content_type, asked), answered)
             response = Response(connect.write(message, content_type), 200, caller.headers, content_type)
         except Refusal as refusal:

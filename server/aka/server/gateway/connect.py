@@ -20,11 +20,14 @@ from aka.v1 import alias_service_pb2 as v1
 JSON: Final = "application/json"
 PROTO: Final = "application/proto"
 
-METHODS: Final = {
-    method.name: (GetMessageClass(method.input_type), GetMessageClass(method.output_type))
-    for method in v1.DESCRIPTOR.services_by_name["AliasService"].methods
+SERVICES: Final = {
+    service.full_name: {
+        method.name: (GetMessageClass(method.input_type), GetMessageClass(method.output_type))
+        for method in service.methods
+    }
+    for service in v1.DESCRIPTOR.services_by_name.values()
 }
-"""The request's and the response's class of each RPC."""
+"""The request's and the response's class of each RPC of each service."""
 
 _HTTP: Final = {
     code_pb2.CANCELLED: 499,
@@ -110,9 +113,9 @@ def refuse(refusal: Refusal) -> Answer:
     return Answer(_HTTP.get(status.code, 500) if refusal.status else refusal.http_status, answer)
 
 
-def unknown_method(name: str) -> Refusal:
+def unknown_method(service: str, name: str) -> Refusal:
     """Say that there is no such RPC."""
-    return _unimplemented(f"aka.v1.AliasService has no method {name}")
+    return _unimplemented(f"{service} has no method {name}")
 
 
 def _unimplemented(message: str) -> Refusal:
