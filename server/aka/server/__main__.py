@@ -2,9 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any, NoReturn, TypeVar
 
 import click
 import grpc
@@ -15,28 +13,12 @@ from aka.server import logs
 from aka.server.addresses import CannotListen
 from aka.server.app import serve as serve_until_stopped
 from aka.server.app import serve_gateway
-from aka.server.config import SETTINGS, SettingsError, read_settings
+from aka.server.command_options import database_path, end, settings_options
+from aka.server.config import SettingsError, read_settings
 from aka.server.errors import AkaError
 from aka.server.methods import SERVICE
 from aka.server.store.sqlite_check import check_file
 from aka.server.store.sqlite_file import CannotOpen, migrate_file
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _settings_options(*fields: str) -> Callable[[F], F]:
-    """Add the flags of some settings, or of all."""
-
-    def add(command: F) -> F:
-        for setting in reversed(SETTINGS):
-            if setting.flag is not None and (not fields or setting.field in fields):
-                told = f"[{setting.env}; {setting.default}]" if setting.default else f"[{setting.env}]"
-                command = click.option(
-                    setting.flag, setting.field, metavar="VALUE", help=f"{setting.expected}. {told}"
-                )(command)
-        return command
-
-    return add
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -45,7 +27,7 @@ def main() -> None:
 
 
 @main.command()
-@_settings_options()
+@settings_options()
 def serve(**flags: str | None) -> None:
     """Serve until SIGINT or SIGTERM.
 
@@ -56,17 +38,17 @@ def serve(**flags: str | None) -> None:
     try:
         settings = read_settings(os.environ, flags)
     except SettingsError as error:
-        _end(2, *error.problems)
+        end(2, *error.problems)
     logs.set_up(settings.log_level, settings.log_format)
     try:
         uvloop.run(serve_until_stopped(settings))
     except (CannotOpen, CannotListen, AkaError) as error:
-        _end(1, str(error))
+        end(1, str(error))
 
 
 @main.command()
 @click.option("--target", metavar="ADDRESS", required=True, help="The gRPC server to call: HOST:PORT or unix:/path.")
-@_settings_options("rest_address", "log_level", "log_format", "grace")
+@settings_options("rest_address", "log_level", "log_format", "grace")
 def gateway(target: str, **flags: str | None) -> None:
     """Serve the REST gateway alone, in front of a gRPC server, until SIGINT or SIGTERM.
 
@@ -75,26 +57,26 @@ def gateway(target: str, **flags: str | None) -> None:
     try:
         settings = read_settings(os.environ, flags)
     except SettingsError as error:
-        _end(2, *error.problems)
+        end(2, *error.problems)
     if not settings.rest_address:
-        _end(2, "AKA_REST_ADDRESS: a gateway needs an address to listen on")
+        end(2, "AKA_REST_ADDRESS: a gateway needs an address to listen on")
     logs.set_up(settings.log_level, settings.log_format)
     try:
         uvloop.run(serve_gateway(settings, target))
     except CannotListen as error:
-        _end(1, str(error))
+        end(1, str(error))
 
 
 @main.command()
-@_settings_options("database")
+@settings_options("database")
 @click.option("--dry-run", is_flag=True, help="Show what is pending and apply nothing.")
 def migrate(database: str | None, dry_run: bool) -> None:
     """Bring the database's tables up to date; `aka serve` does so too. No server may have the file."""
-    path = _database(database)
+    path = database_path(database)
     try:
         todo = migrate_file(path, apply=not dry_run)
     except CannotOpen as error:
-        _end(1, str(error))
+        end(1, str(error))
     for number, name, _ in todo:
         click.echo(f"{'pending' if dry_run else 'applied'} {number:04} {name}")
     if not todo:
@@ -102,14 +84,14 @@ def migrate(database: str | None, dry_run: bool) -> None:
 
 
 @main.command()
-@_settings_options("database")
+@settings_options("database")
 def check(database: str | None) -> None:
     """Check the database's integrity, beside a running server or without one; exits with 1 where anything is wrong."""
-    path = _database(database)
+    path = database_path(database)
     try:
         report = check_file(path)
     except CannotOpen as error:
-        _end(1, str(error))
+        end(1, str(error))
     for fault in report.faults:
         click.echo(fault)
     click.echo(f"{report.summary}: {len(report.faults) or 'no'} fault{'s' * (len(report.faults) != 1)}")
@@ -126,7 +108,7 @@ def health(server: str, timeout: float) -> None:
             request = health_pb2.HealthCheckRequest(service=SERVICE)
             answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=timeout)  # type: ignore[attr-defined]
         except grpc.RpcError as error:
-            _end(1, f"{server}: {error.code().name}: {error.details()}")
+            end(1, f"{server}: {error.code().name}: {error.details()}")
     name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     click.echo(name)
     sys.exit(0 if name == "SERVING" else 1)
@@ -136,20 +118,6 @@ def health(server: str, timeout: float) -> None:
 def print_version() -> None:
     """Print aka's version."""
     click.echo(f"aka {version('aka')}")
-
-
-def _database(flag: str | None) -> str:
-    try:
-        environ = {name: value for name, value in os.environ.items() if name == "AKA_DATABASE_URL"}
-        return read_settings(environ, {"database": flag}).database
-    except SettingsError as error:
-        _end(2, *error.problems)
-
-
-def _end(code: int, *lines: str) -> NoReturn:
-    for line in lines:
-        click.echo(f"aka: {line}", err=True)
-    sys.exit(code)
 
 
 if __name__ == "__main__":
