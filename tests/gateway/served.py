@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -187,13 +187,13 @@ async def stub_to(kind: str, server: Server) -> AsyncIterator[Any]:
 
 
 @asynccontextmanager
-async def rest(stub: Any, readiness: asyncio.Event) -> AsyncIterator[str]:
+async def rest(stub: Any, readiness: asyncio.Event, cors_origins: Sequence[str] = ()) -> AsyncIterator[str]:
     """Serve the gateway over a stub and return its address."""
 
     async def ready() -> bool:
         return readiness.is_set()
 
-    running = RestServer(create_app(stub, ready))
+    running = RestServer(create_app(stub, ready, cors_origins))
     address = await running.start("127.0.0.1:0")
     try:
         yield address
@@ -209,6 +209,7 @@ async def gateway_over(
     rate_limit: str = "off",
     max_identifiers: int = 1000,
     clock: Callable[[], float] | None = None,
+    cors_origins: Sequence[str] = (),
 ) -> AsyncIterator[Gateway]:
     """Serve a database and the gateway to it; the database must be sound afterwards."""
     trouble, readiness = Trouble(), asyncio.Event()
@@ -224,7 +225,7 @@ async def gateway_over(
             )
         )
         stub = await stack.enter_async_context(stub_to(kind, server))
-        address = await stack.enter_async_context(rest(stub, readiness))
+        address = await stack.enter_async_context(rest(stub, readiness, cors_origins))
         client = httpx.AsyncClient(base_url=f"http://{address}", timeout=30, trust_env=False)
         await stack.enter_async_context(client)
         yield Gateway(address, client, server, trouble, readiness)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from aka.server.gateway import body
+from aka.server.gateway import body, closing
 from tests.gateway.served import CONNECT, Gateway
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -191,6 +191,36 @@ async def test_a_body_too_large_is_refused_before_it_has_all_arrived(gateway: Ga
     async with connected(gateway) as connection:
         connection.send(post(gateway, "content-length: 1000000000"), b" " * (1024 * 1024 + 1))
         assert (await connection.answer()).status == 413
+
+
+async def test_a_body_too_large_is_the_end(gateway: Gateway) -> None:
+    async with connected(gateway) as connection:
+        connection.send(request(gateway, b" " * (3 * 1024 * 1024)))
+        answer = await connection.answer()
+        assert (answer.status, answer.headers["connection"]) == (413, "close")
+        assert await connection.rest() == b""
+
+
+async def test_a_caller_that_goes_on_sending_a_body_too_large_is_cut_off(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closing, "MAX_BYTES", 1024 * 1024)
+    async with connected(gateway) as connection:
+        connection.send(post(gateway, "content-length: 1000000000"))
+        with pytest.raises(ConnectionError):
+            while True:
+                connection.send(b" " * 65536)
+                await connection.writer.drain()
+
+
+async def test_a_caller_that_stops_in_a_body_too_large_is_not_waited_for(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closing, "MAX_SECONDS", 0.1)
+    async with connected(gateway) as connection:
+        connection.send(post(gateway, "content-length: 1000000000"), b" " * (1024 * 1024 + 1))
+        assert (await connection.answer()).status == 413
+        assert await connection.rest() == b""
 
 
 async def test_a_caller_that_asks_first_is_told_to_go_on(gateway: Gateway) -> None:

@@ -48,7 +48,7 @@ def serve(**flags: str | None) -> None:
 
 @main.command()
 @click.option("--target", metavar="ADDRESS", required=True, help="The gRPC server to call: HOST:PORT or unix:/path.")
-@settings_options("rest_address", "log_level", "log_format", "grace")
+@settings_options("rest_address", "cors_origins", "log_level", "log_format", "grace")
 def gateway(target: str, **flags: str | None) -> None:
     """Serve the REST gateway alone, in front of a gRPC server, until SIGINT or SIGTERM.
 

@@ -48,7 +48,7 @@ async def serve(settings: Settings) -> None:
         limiter = None if settings.rate_limit is None else Limiter(settings.rate_limit)
         pipeline = Pipeline({SERVICE: servicer}, keys, limiter)
         server = GrpcServer(pipeline, keys, reflection_needs=settings.reflection)
-        rest = RestServer(create_app(LocalStub(pipeline, METHODS), _serves(stop)))
+        rest = RestServer(create_app(LocalStub(pipeline, METHODS), _serves(stop), settings.cors_origins))
         try:
             bound = await server.start(settings.grpc_address)
             rest_bound = await rest.start(settings.rest_address) if settings.rest_address else "-"
@@ -79,7 +79,7 @@ async def serve_gateway(settings: Settings, target: str) -> None:
                 return False
             return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
-        rest = RestServer(create_app(AliasServiceStub(channel), ready))
+        rest = RestServer(create_app(AliasServiceStub(channel), ready, settings.cors_origins))
         bound = await rest.start(settings.rest_address)
         log.info("serving", rest=bound, target=target, pid=os.getpid())
         print(f"aka ready grpc={target} rest={bound}", flush=True)

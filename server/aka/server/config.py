@@ -1,5 +1,6 @@
 """Every setting: read once, and all that is wrong with them reported at once."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from aka.server.addresses import address
 from aka.server.domain.reserved import ReservedList
 from aka.server.limits import RateLimit
 from aka.server.store.sqlite_file import MEMORY
+
+_ORIGIN: Final = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+"""As a browser writes it: lower case, no path, no slash at the end."""
 
 
 class SettingsError(Exception):
@@ -41,6 +45,8 @@ class Settings:
     grpc_address: str
     rest_address: str
     """Empty: no gateway."""
+    cors_origins: tuple[str, ...]
+    """The origins whose pages may call the gateway from a browser; `*` is any."""
     bootstrap_api_key: str | None
     rate_limit: RateLimit | None
     max_identifiers: int
@@ -63,6 +69,13 @@ def sqlite_path(url: str) -> str:
 
 def _optional_address(text: str) -> str:
     return address(text) if text else ""
+
+
+def _cors_origins(text: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip() for origin in text.split(",")) if text else ()
+    if not all(origin == "*" or _ORIGIN.fullmatch(origin) for origin in origins):
+        raise ValueError(text)
+    return origins
 
 
 def _bootstrap_api_key(text: str) -> str | None:
@@ -127,6 +140,14 @@ SETTINGS: Final = (
         "127.0.0.1:8080",
         "HOST:PORT (port 0 picks one), unix:/path, or empty for no REST gateway",
         _optional_address,
+    ),
+    Setting(
+        "cors_origins",
+        "AKA_CORS_ORIGINS",
+        "--cors-origins",
+        "",
+        "origins such as https://app.example.com, with commas between, whose pages may call the REST gateway; * is any",
+        _cors_origins,
     ),
     Setting(
         "bootstrap_api_key",

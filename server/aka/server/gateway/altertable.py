@@ -40,10 +40,16 @@ async def alias(sent: Any, caller: Caller, stub: Stub) -> Answer:
     """Join `distinct_id` and `alias_id` (or `new_user_id`): one pair, or an array of up to 100."""
     if not isinstance(sent, list):
         request = _alias_request(body.as_object(sent), "")
-        await caller.call(stub.Alias, request, v1.AliasResponse)
+        await caller.call(stub.Alias, request, v1.AliasResponse, body.profile_data_in(sent))
         return OK
-    requests = [_alias_request(body.as_object(item, f"[{i}]"), f"[{i}].") for i, item in enumerate(sent)]
-    batch = await caller.call(stub.BatchAlias, v1.BatchAliasRequest(requests=requests), v1.BatchAliasResponse)
+
+    def read(index: int, item: Any) -> v1.AliasRequest:
+        return _alias_request(body.as_object(item, f"[{index}]"), f"[{index}].")
+
+    requests = v1.BatchAliasRequest(requests=body.batch(sent, "requests", read, v1.AliasRequest()))
+    read_items = enumerate(sent[: body.MAX_ITEMS["requests"]])
+    refusals = filter(None, (body.profile_data_in(item, f"[{index}].") for index, item in read_items))
+    batch = await caller.call(stub.BatchAlias, requests, v1.BatchAliasResponse, next(refusals, None))
     refused = [
         (result.index, refusal)
         for result in batch.results
@@ -65,12 +71,11 @@ async def identify(sent: Any, caller: Caller, stub: Stub) -> Answer:
     _check_environment(fields, "")
     distinct_id = body.required_text(fields, "distinct_id")
     anonymous_id = body.text(fields, "anonymous_id")
-    body.refuse_profile_data(fields)
     items = [v1.AliasToIdentify(external_id=distinct_id)]
     if anonymous_id:
         items.insert(0, v1.AliasToIdentify(external_id=distinct_id, anonymous_id=anonymous_id))
     request = v1.IdentifyRequest(aliases_to_identify=items)
-    answered = await caller.call(stub.Identify, request, v1.IdentifyResponse)
+    answered = await caller.call(stub.Identify, request, v1.IdentifyResponse, body.profile_data_in(fields))
     last = answered.results[-1]
     if last.HasField("error"):
         raise refusal_of(last.error)
@@ -99,7 +104,6 @@ def _alias_request(fields: dict[str, Any], within: str) -> v1.AliasRequest:
     linked = alias_id or new_user_id
     if not linked:
         raise body.missing(within + "alias_id")
-    body.refuse_profile_data(fields, within)
     return v1.AliasRequest(
         user_id=distinct_id, alias_id=linked, merge_policy=v1.MERGE_POLICY_ALWAYS, create_missing=True
     )

@@ -1,7 +1,7 @@
 """The gateway's HTTP application: paths, and what goes around every request."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -10,15 +10,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from aka.server import logs
-from aka.server.gateway import altertable, appizer, body, braze, connect
+from aka.server.gateway import altertable, appizer, body, braze, connect, cors
 from aka.server.gateway.answer import Answer
 from aka.server.gateway.calls import Caller, Stub
+from aka.server.gateway.closing import and_close
 from aka.server.gateway.refusal import Refusal
 
 Handle = Callable[[Any, Caller, Stub], Awaitable[Answer]]
-Endpoint = Callable[[Request], Awaitable[Response]]
+Endpoint = Callable[[Request], Awaitable[ASGIApp]]
 Ready = Callable[[], Awaitable[bool]]
 
 JSON: Final = "application/json"
@@ -37,8 +39,11 @@ class Dialect(Protocol):
         ...
 
 
-def create_app(stub: Stub, ready: Ready) -> Starlette:
-    """Return the application over a stub; `ready` says whether what is behind the stub serves."""
+def create_app(stub: Stub, ready: Ready, cors_origins: Sequence[str] = ()) -> Starlette:
+    """Return the application over a stub; `ready` says whether what is behind the stub serves.
+
+    Pages of `cors_origins` (or of any origin: `*`) may call from a browser.
+    """
 
     async def healthz(request: Request) -> Response:
         return _respond(Answer(200, {"status": "alive"}))
@@ -68,6 +73,7 @@ def create_app(stub: Stub, ready: Ready) -> Starlette:
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
         ],
+        middleware=[cors.middleware(cors_origins)] if cors_origins else [],
         exception_handlers={HTTPException: _no_such_endpoint},  # type: ignore[dict-item]
     )
     app.router.redirect_slashes = False  # a path with a slash too many is unknown
@@ -75,7 +81,7 @@ def create_app(stub: Stub, ready: Ready) -> Starlette:
 
 
 def _endpoint(stub: Stub, dialect: Dialect, handle: Handle) -> Endpoint:
-    async def endpoint(request: Request) -> Response:
+    async def endpoint(request: Request) -> ASGIApp:
         caller = Caller.of(request.headers)
         try:
             sent = body.decode((await body.read(request, JSON))[0])
@@ -85,7 +91,7 @@ def _endpoint(stub: Stub, dialect: Dialect, handle: Handle) -> Endpoint:
             refusal = refused
         except Exception as bug:
             refusal = _bug(bug, request, caller)
-        return _respond(dialect.refuse(refusal), caller, refusal)
+        return _last_where_too_large(_respond(dialect.refuse(refusal), caller, refusal))
 
     return endpoint
 
@@ -93,7 +99,7 @@ def _endpoint(stub: Stub, dialect: Dialect, handle: Handle) -> Endpoint:
 def _connect_endpoint(stub: object, service: str) -> Endpoint:
     methods = connect.SERVICES[service]
 
-    async def endpoint(request: Request) -> Response:
+    async def endpoint(request: Request) -> ASGIApp:
         caller = Caller.of(request.headers)
         name = request.path_params["method"]
         try:
@@ -112,9 +118,13 @@ def _connect_endpoint(stub: object, service: str) -> Endpoint:
             response = _respond(connect.refuse(_bug(bug, request, caller)), caller)
         for header, value in caller.headers.items():
             response.headers[f"trailer-{header}"] = value
-        return response
+        return _last_where_too_large(response)
 
     return endpoint
+
+
+def _last_where_too_large(response: Response) -> ASGIApp:
+    return and_close(response) if response.status_code == 413 else response
 
 
 def _bug(bug: Exception, request: Request, caller: Caller) -> Refusal:

@@ -56,12 +56,11 @@ async def aliases(sent: Any, caller: Caller, stub: Stub) -> Answer:
     request = v1.AliasRequest(alias_id=body.text(fields, "alias_id") or "", merge_policy=v1.MERGE_POLICY_ANONYMOUS)
     if user_id is not None and primary_user_id is not None:
         raise Refusal(MALFORMED, "Give user_id or primary_user_id, not both")
-    body.refuse_profile_data(fields)
     if primary_user_id is not None:
         request.primary_user_id = primary_user_id
     else:
         request.user_id = user_id or ""
-    linked = await caller.call(stub.Alias, request, v1.AliasResponse)
+    linked = await caller.call(stub.Alias, request, v1.AliasResponse, body.profile_data_in(fields))
     named = linked.user_id or linked.profile_id if user_id is None else user_id
     return Answer(200, {"success": True, "alias_id": linked.alias_id, "user_id": named, "message": "Alias created"})
 
@@ -70,11 +69,10 @@ async def users(sent: Any, caller: Caller, stub: Stub) -> Answer:
     """Make a user known by `user_id`."""
     fields = body.as_object(sent)
     user_id = body.text(fields, "user_id") or ""
-    for name, value in fields.items():
-        if name != "user_id" and value not in (None, "", {}, []):
-            raise body.profile_data(name)
+    others = (name for name, value in fields.items() if name != "user_id" and value not in (None, "", {}, []))
+    refusal = next(map(body.profile_data, others), None)
     request = v1.IdentifyRequest(aliases_to_identify=[v1.AliasToIdentify(external_id=user_id)])
-    identified = await caller.call(stub.Identify, request, v1.IdentifyResponse)
+    identified = await caller.call(stub.Identify, request, v1.IdentifyResponse, refusal)
     (result,) = identified.results
     if result.HasField("error"):
         raise _of_the_call(refusal_of(result.error))

@@ -1,18 +1,26 @@
 """A request's body: read within bounds, as JSON, and the fields in it."""
 
 import asyncio
-from typing import Any, Final
+import re
+from collections.abc import Callable
+from itertools import accumulate
+from typing import Any, Final, TypeVar
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from aka.server.gateway.refusal import MALFORMED, MEDIA_TYPE, MISSING, TOO_LARGE, TOO_SLOW, WRONG_TYPE, Refusal
 
+T = TypeVar("T")
+
 MAX_BYTES: Final = 1024 * 1024
 MAX_SECONDS: Final = 10.0
 MAX_NESTING: Final = 32
 
 PROFILE_DATA: Final = ("traits", "properties")
+
+MAX_ITEMS: Final = {"requests": 100, "user_aliases": 50, "aliases_to_identify": 50, "identifiers": 1000}
+"""How many items a batch may have, by the field of the call that has them."""
 
 _NAMES: Final = {
     bool: "a boolean",
@@ -57,22 +65,32 @@ def decode(body: bytes) -> Any:
         raise Refusal(MALFORMED, f"The body is no JSON: {error}") from None
     except RecursionError:
         raise Refusal(MALFORMED, _TOO_NESTED) from None
-    level = [value]
-    for _ in range(MAX_NESTING):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        if not level:
-            return value
-    if any(isinstance(inner, dict | list) for inner in level):
+    # The brackets say it sooner than a walk through the value, and where there are few of them their number does.
+    if body.count(b"[") + body.count(b"{") > MAX_NESTING and _depth(body) > MAX_NESTING:
         raise Refusal(MALFORMED, _TOO_NESTED)
     return value
 
 
 _TOO_NESTED: Final = f"The body is nested more than {MAX_NESTING} levels deep"
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_BRACKETS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS: Final = bytes(set(range(256)).difference(_BRACKETS))
+
+
+def _depth(body: bytes) -> int:
+    """Return how many levels deep good JSON is nested."""
+    brackets = _STRING.sub(b"", body).translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_BRACKETS.__getitem__, brackets)))
+
+
+def batch(items: list[Any], field: str, read: Callable[[int, Any], T], empty: T) -> list[T]:
+    """Return a batch as `read` makes it of index and item. Items beyond `MAX_ITEMS[field]` are counted, not read.
+
+    A batch that is too large is refused whatever is in it. That is for the call to say, after the caller's key was
+    seen, so nobody without one has it read.
+    """
+    most = MAX_ITEMS[field]
+    return [read(index, item) for index, item in enumerate(items[:most])] + [empty] * (len(items) - most)
 
 
 def as_object(value: Any, name: str = "") -> dict[str, Any]:
@@ -108,12 +126,13 @@ def array(body: dict[str, Any], field: str) -> list[Any]:
     return value
 
 
-def refuse_profile_data(body: dict[str, Any], within: str = "") -> None:
-    """Refuse traits and properties that are not empty: aka cannot store them, and drops nothing silently."""
+def profile_data_in(body: dict[str, Any], within: str = "") -> Refusal | None:
+    """Return why traits or properties that are not empty are refused: aka cannot store them, and drops nothing."""
     for field in PROFILE_DATA:
         value = body.get(field)
         if value is not None and as_object(value, within + field):
-            raise profile_data(within + field)
+            return profile_data(within + field)
+    return None
 
 
 def profile_data(field: str) -> Refusal:

@@ -1,13 +1,15 @@
 """Braze's dialect: `POST /users/alias/new` and `POST /users/identify`."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 from aka.server.gateway import body
 from aka.server.gateway.answer import Answer
 from aka.server.gateway.calls import Caller, Stub, bearer
 from aka.server.gateway.refusal import MALFORMED, Refusal
 from aka.v1 import alias_service_pb2 as v1
+
+T = TypeVar("T")
 
 _BEHAVIORS: Final = {
     None: v1.MERGE_BEHAVIOR_UNSPECIFIED,
@@ -24,23 +26,23 @@ def authorization(headers: Mapping[str, str], sent: Any) -> str | None:
 
 async def new_aliases(sent: Any, caller: Caller, stub: Stub) -> Answer:
     """Give users aliases, or make alias-only users: `user_aliases`, up to 50."""
-    items = [
-        v1.NewUserAlias(
+
+    def read(item: dict[str, Any], within: str) -> v1.NewUserAlias:
+        return v1.NewUserAlias(
             external_id=body.text(item, "external_id", within),
             alias_name=body.text(item, "alias_name", within) or "",
             alias_label=body.text(item, "alias_label", within) or "",
         )
-        for item, within in _items(sent, "user_aliases")
-    ]
-    request = v1.CreateAliasesRequest(user_aliases=items)
+
+    request = v1.CreateAliasesRequest(user_aliases=_items(sent, "user_aliases", read, v1.NewUserAlias()))
     answered = await caller.call(stub.CreateAliases, request, v1.CreateAliasesResponse)
     return _processed(answered, "user_aliases")
 
 
 async def identify(sent: Any, caller: Caller, stub: Stub) -> Answer:
     """Identify alias-only users: `aliases_to_identify`, up to 50."""
-    items = []
-    for item, within in _items(sent, "aliases_to_identify"):
+
+    def read(item: dict[str, Any], within: str) -> v1.AliasToIdentify:
         given = item.get("user_alias")
         pair = {} if given is None else body.as_object(given, f"{within}user_alias")
         user_alias = v1.UserAlias(
@@ -48,12 +50,17 @@ async def identify(sent: Any, caller: Caller, stub: Stub) -> Answer:
             alias_label=body.text(pair, "alias_label", f"{within}user_alias.") or "",
         )
         external_id = body.text(item, "external_id", within) or ""
-        items.append(v1.AliasToIdentify(external_id=external_id, user_alias=user_alias))
+        return v1.AliasToIdentify(external_id=external_id, user_alias=user_alias)
+
+    items = _items(sent, "aliases_to_identify", read, v1.AliasToIdentify())
     behavior = body.text(sent, "merge_behavior")
+    request = v1.IdentifyRequest(
+        aliases_to_identify=items, merge_behavior=_BEHAVIORS.get(behavior, v1.MERGE_BEHAVIOR_UNSPECIFIED)
+    )
+    refusal = None
     if behavior not in _BEHAVIORS:
-        raise Refusal(MALFORMED, f"merge_behavior is {behavior!r}; 'none' or 'merge' is expected")
-    request = v1.IdentifyRequest(aliases_to_identify=items, merge_behavior=_BEHAVIORS[behavior])
-    answered = await caller.call(stub.Identify, request, v1.IdentifyResponse)
+        refusal = Refusal(MALFORMED, f"merge_behavior is {behavior!r}; 'none' or 'merge' is expected")
+    answered = await caller.call(stub.Identify, request, v1.IdentifyResponse, refusal)
     return _processed(answered, "aliases_to_identify")
 
 
@@ -62,9 +69,11 @@ def refuse(refusal: Refusal) -> Answer:
     return Answer(refusal.http_status, {"message": refusal.message, "errors": []})
 
 
-def _items(sent: Any, field: str) -> Iterable[tuple[dict[str, Any], str]]:
-    for index, item in enumerate(body.array(body.as_object(sent), field)):
-        yield body.as_object(item, f"{field}[{index}]"), f"{field}[{index}]."
+def _items(sent: Any, field: str, read: Callable[[dict[str, Any], str], T], empty: T) -> list[T]:
+    def read_at(index: int, item: Any) -> T:
+        return read(body.as_object(item, f"{field}[{index}]"), f"{field}[{index}].")
+
+    return body.batch(body.array(body.as_object(sent), field), field, read_at, empty)
 
 
 def _processed(answered: v1.CreateAliasesResponse | v1.IdentifyResponse, field: str) -> Answer:

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, NoReturn, Protocol, TypeVar, cast
 
 import grpc
 
-from aka.server.gateway.refusal import refusal_of_call
+from aka.server.gateway.refusal import Refusal, refusal_of_call
 from aka.server.request_ids import given_or_new
 
 M = TypeVar("M")
@@ -17,6 +17,9 @@ MAX_SECONDS: Final = 30.0
 
 MAX_KEY: Final = 4096
 """Characters of an authorization that are passed on: no key is that long, and metadata has its limit."""
+
+_OF_WHAT_WAS_ASKED: Final = frozenset({400, 404, 409})
+"""Statuses of refusals that come after key, permission and limit."""
 
 _LIMIT_HEADERS: Final = {
     "x-ratelimit-limit": "X-RateLimit-Limit",
@@ -69,8 +72,14 @@ class Caller:
         """The response's headers: request id and rate limit."""
         return {"x-request-id": self.request_id} | self.limits
 
-    async def call(self, rpc: Callable[..., Any], request: Any, answer: type[M]) -> M:
-        """Call one of the stub's methods and return its answer; Refusal where it has none."""
+    async def call(self, rpc: Callable[..., Any], request: Any, answer: type[M], refusal: Refusal | None = None) -> M:
+        """Call one of the stub's methods and return its answer; Refusal where it has none.
+
+        `refusal` is what the gateway itself has against a value of the request (a change). It is raised where the call
+        would get as far as to its values, for the caller's key, permission and limit come first.
+        """
+        if refusal is not None:
+            await self._refuse(rpc, request, answer, refusal)
         call = rpc(request, metadata=self._metadata(), timeout=max(0.001, self.deadline - time.monotonic()))
         try:
             response = await cast("Awaitable[M]", call)
@@ -81,6 +90,15 @@ class Caller:
         self._note(tuple(await call.trailing_metadata() or ()))
         assert isinstance(response, answer)
         return response
+
+    async def _refuse(self, rpc: Callable[..., Any], request: Any, answer: type[M], refusal: Refusal) -> NoReturn:
+        request.validate_only = True
+        try:
+            await self.call(rpc, request, answer)
+        except Refusal as refused:
+            if refused.http_status not in _OF_WHAT_WAS_ASKED:
+                raise
+        raise refusal
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         request_id = ("x-request-id", self.request_id)

@@ -1,0 +1,30 @@
+"""Which pages may call the gateway from a browser (CORS), and what of its answers they may read."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+_SENT: Final = (
+    "authorization",
+    "connect-protocol-version",
+    "connect-timeout-ms",
+    "content-type",
+    "x-api-key",
+    "x-request-id",
+)
+_LIMITS: Final = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
+_READ: Final = (
+    "retry-after",
+    "x-request-id",
+    *_LIMITS,
+    *(f"trailer-{name}" for name in ("x-request-id", *_LIMITS)),
+)
+
+
+def middleware(origins: Sequence[str]) -> Middleware:
+    """Return what lets pages of these origins, or of any (`*`), call; their keys are headers, never cookies."""
+    return Middleware(
+        CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=_SENT, expose_headers=_READ
+    )

@@ -1,0 +1,134 @@
+"""What is looked at first: the JSON's shape, then key, permission and limit, then values and the sizes of batches."""
+
+from typing import Any
+
+import pytest
+
+from aka.server.gateway import body
+from aka.server.gateway.refusal import Refusal
+from tests.gateway.served import CONNECT, Gateway
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ITEM = {"external_id": "user_123", "user_alias": {"alias_label": "crm", "alias_name": "1"}}
+
+OF_VALUES: dict[str, tuple[str, Any]] = {
+    "an unknown merge_behavior": ("/users/identify", {"aliases_to_identify": [ITEM], "merge_behavior": "join"}),
+    "an unknown merge_behavior of no items": ("/users/identify", {"aliases_to_identify": [], "merge_behavior": "join"}),
+    "a property": ("/v1/users", {"user_id": "user_123", "properties": {"plan": "pro"}}),
+    "a property of nobody": ("/v1/users", {"properties": {"plan": "pro"}}),
+    "traits": ("/identify", {"distinct_id": "user_123", "traits": {"plan": "pro"}}),
+    "traits of an item": ("/alias", [{"distinct_id": "a", "alias_id": "b", "traits": {"plan": "pro"}}]),
+    "properties of an alias": ("/v1/users/aliases", {"user_id": "a", "alias_id": "b", "properties": {"plan": "pro"}}),
+    "a control character": ("/v1/users", {"user_id": "\x00"}),
+    "too many requests": ("/alias", [{"distinct_id": "a", "alias_id": "b"}] * 101),
+    "far too many requests": ("/alias", [{"distinct_id": "a", "alias_id": "b"}] * 20_000),
+    "too many user aliases": ("/users/alias/new", {"user_aliases": [{}] * 51}),
+    "far too many user aliases": ("/users/alias/new", {"user_aliases": [{}] * 100_000}),
+    "far too many to identify": ("/users/identify", {"aliases_to_identify": [{}] * 100_000}),
+    "a policy by its number": (f"{CONNECT}/Alias", {"user_id": "a", "alias_id": "b", "merge_policy": 7}),
+    "too many identifiers": (f"{CONNECT}/Resolve", {"identifiers": [{}] * 1001}),
+    "far too many identifiers": (f"{CONNECT}/Resolve", {"identifiers": [{}] * 100_000}),
+    "far too many in a batch": (f"{CONNECT}/BatchAlias", {"requests": [{}] * 100_000}),
+}
+"""Bodies of a good shape in which a value, or the number of items, is at fault."""
+
+of_values = pytest.mark.parametrize(("path", "sent"), OF_VALUES.values(), ids=OF_VALUES.keys())
+
+
+@of_values
+async def test_a_value_is_at_fault_for_a_caller_with_a_key(gateway: Gateway, path: str, sent: Any) -> None:
+    answer = await gateway.post(path, sent)
+    assert (answer.status_code, "Traceback" in answer.text) == (400, False)
+
+
+@of_values
+async def test_the_key_comes_before_the_values(gateway: Gateway, path: str, sent: Any) -> None:
+    assert (await gateway.with_key(None).post(path, sent)).status_code == 401
+
+
+@of_values
+async def test_the_permission_comes_before_the_values(gateway: Gateway, path: str, sent: Any) -> None:
+    assert (await gateway.with_only("keys.admin").post(path, sent)).status_code == 403
+
+
+@of_values
+async def test_the_limit_comes_before_the_values(limited: Gateway, path: str, sent: Any) -> None:
+    await limited.use_up()
+    assert (await limited.post(path, sent)).status_code == 429
+
+
+@pytest.mark.parametrize("path", ["/v1/users", "/alias", "/users/identify", f"{CONNECT}/Alias"])
+async def test_the_shape_comes_before_the_key(gateway: Gateway, path: str) -> None:
+    assert (await gateway.with_key(None).post(path, 7)).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/alias", [{"distinct_id": "a", "alias_id": "b"}, {"distinct_id": 7}]),
+        ("/users/alias/new", {"user_aliases": [{}, {"alias_name": 7}]}),
+        ("/users/identify", {"aliases_to_identify": [{}, 7]}),
+        (f"{CONNECT}/Resolve", {"identifiers": [{}] * 999 + [7]}),
+    ],
+)
+async def test_the_shape_of_every_item_comes_before_the_key(gateway: Gateway, path: str, sent: Any) -> None:
+    assert (await gateway.with_key(None).post(path, sent)).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/alias", [{"distinct_id": "a", "alias_id": "b"}] * 100 + [7]),
+        ("/users/alias/new", {"user_aliases": [{}] * 50 + [7]}),
+        ("/users/identify", {"aliases_to_identify": [{}] * 50 + [7]}),
+        (f"{CONNECT}/Resolve", {"identifiers": [{}] * 1000 + [7]}),
+        (f"{CONNECT}/BatchAlias", {"requests": [{}] * 100 + [{"create_missing": 7}]}),
+    ],
+)
+async def test_items_beyond_what_a_batch_may_have_are_not_read_without_a_key(
+    gateway: Gateway, path: str, sent: Any
+) -> None:
+    assert (await gateway.with_key(None).post(path, sent)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/users/alias/new", "user_aliases"),
+        ("/users/identify", "aliases_to_identify"),
+        (f"{CONNECT}/CreateAliases", "userAliases"),
+        (f"{CONNECT}/Resolve", "identifiers"),
+    ],
+)
+async def test_items_beyond_what_a_batch_may_have_are_counted(gateway: Gateway, path: str, field: str) -> None:
+    answer = await gateway.post(path, {field: [{}] * 1234})
+    assert (answer.status_code, "not 1234" in answer.json()["message"]) == (400, True)
+
+
+async def test_a_refused_value_counts_as_a_call_and_changes_nothing(limited: Gateway) -> None:
+    answer = await limited.post("/v1/users", {"user_id": "user_123", "properties": {"plan": "pro"}})
+    assert (answer.status_code, answer.headers["x-ratelimit-remaining"]) == (400, "3")
+    assert await limited.knows("user_123") == [False]
+
+
+@pytest.mark.parametrize(
+    ("content", "taken"),
+    [
+        (b'["' + b"[" * 100 + b'"]', True),
+        (b'["\\\\", "' + b"{" * 100 + b'"]', True),
+        (b'["\\"' + b"[" * 100 + b'"]', True),
+        (b"[" + b"[]," * 100 + b"[]]", True),
+        (b"[" * 32 + b"]" * 32, True),
+        (b"[" * 33 + b"]" * 33, False),
+        (b'["]]]]", ' + b"[" * 32 + b"]" * 32 + b"]", False),
+        (b'{"[": ' * 33 + b"1" + b"}" * 33, False),
+    ],
+)
+async def test_brackets_count_as_levels_where_they_are_not_in_strings(content: bytes, taken: bool) -> None:
+    try:
+        body.decode(content)
+    except Refusal as refusal:
+        assert not taken and "32 levels" in refusal.message
+    else:
+        assert taken
