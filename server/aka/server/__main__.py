@@ -13,6 +13,7 @@ from aka.server import logs
 from aka.server.addresses import CannotListen
 from aka.server.app import serve as serve_until_stopped
 from aka.server.app import serve_gateway
+from aka.server.backup_commands import backup, restore
 from aka.server.command_options import database_path, end, settings_options
 from aka.server.config import SettingsError, read_settings
 from aka.server.errors import AkaError
@@ -119,6 +120,9 @@ def print_version() -> None:
     """Print aka's version."""
     click.echo(f"aka {version('aka')}")
 
+
+main.add_command(backup)
+main.add_command(restore)
 
 if __name__ == "__main__":
     main()

@@ -78,7 +78,7 @@ def check_file(path: str) -> Report:
             connection.execute("BEGIN")  # one snapshot for all that follows
             if pending(connection):
                 raise CannotOpen(f"{path} cannot be checked: it lacks migrations; run `aka migrate` first")
-            return _check(connection)
+            return check(connection)
     except sqlite3.DatabaseError as error:
         raise CannotOpen(f"{path} cannot be checked: {error}") from error
     finally:
@@ -86,7 +86,8 @@ def check_file(path: str) -> Report:
             owner.release()
 
 
-def _check(connection: sqlite3.Connection) -> Report:
+def check(connection: sqlite3.Connection) -> Report:
+    """Check what a connection reads, whose tables must be up to date."""
     faults: list[str] = []
     profiles = identifiers = 0
     try:
