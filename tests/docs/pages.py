@@ -85,7 +85,11 @@ def code(cell: str) -> list[str]:
 def masked(answers: Sequence[str]) -> list[Any]:
     """Return the answers with each UUID and time replaced by its number in the order of first appearance."""
     numbers: dict[str, str] = {}
-    return [json.loads(VARIES.sub(lambda found: numbers.setdefault(found[0], f"<{len(numbers)}>"), a)) for a in answers]
+
+    def number(found: re.Match[str]) -> str:
+        return numbers.setdefault(found[0], f"<{len(numbers)}>")
+
+    return [json.loads(VARIES.sub(number, json.dumps(json.loads(answer), sort_keys=True))) for answer in answers]
 
 
 @contextmanager

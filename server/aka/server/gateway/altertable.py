@@ -13,7 +13,7 @@ ENVIRONMENTS: Final = frozenset({"production"})
 OK: Final = Answer(200, {"ok": True, "error_code": None})
 
 FAILED: Final = "alias-failed"
-_CODES: Final = {
+CODES: Final = {
     400: "invalid-request",
     401: "invalid-api-key",
     403: "permission-denied",
@@ -91,7 +91,7 @@ def refuse(refusal: Refusal) -> Answer:
     if refusal.reason == "SELF_ALIAS":
         return OK
     status = refusal.http_status
-    code = "environment-not-found" if refusal.reason == UNKNOWN_ENVIRONMENT else _CODES[status]
+    code = "environment-not-found" if refusal.reason == UNKNOWN_ENVIRONMENT else CODES[status]
     return Answer(_STATUSES.get(status, status), {"ok": False, "error_code": code, "message": _message(refusal)})
 
 

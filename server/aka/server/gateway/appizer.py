@@ -44,6 +44,10 @@ CODES_BY_STATUS: Final = {
 }
 
 
+PHRASES: Final = {413: "Content Too Large"}
+"""Phrases that are not Python's, whose own changed with 3.13."""
+
+
 def authorization(headers: Mapping[str, str], sent: Any) -> str | None:
     """Return the key of a request: the authorization header."""
     return headers.get("authorization")
@@ -96,7 +100,7 @@ def refuse(refusal: Refusal) -> Answer:
 
 def error(status: int, code: str, message: str, details: dict[str, str] | None = None) -> Answer:
     """Write an error of Appizer's shape."""
-    phrase = HTTPStatus(status).phrase
+    phrase = PHRASES.get(status) or HTTPStatus(status).phrase
     return Answer(status, {"error": phrase, "message": message, "code": code, "details": details or {}})
 
 

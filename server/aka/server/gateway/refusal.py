@@ -64,7 +64,7 @@ _WITHOUT_REASON: Final = {
         "OUTCOME_UNKNOWN",
         "The aka server cannot be reached, or went away; the call was done or was not. Repeat it",
     ),
-    grpc.StatusCode.DEADLINE_EXCEEDED: ("DEADLINE", "The call took too long; it was done or was not. Repeat it"),
+    grpc.StatusCode.DEADLINE_EXCEEDED: ("DEADLINE", "The deadline passed; the call was done or was not. Repeat it"),
     grpc.StatusCode.RESOURCE_EXHAUSTED: ("OVERLOADED", "The aka server has too much to do; repeat the call later"),
 }
 
