@@ -1,5 +1,6 @@
 """The real `aka` command in processes of its own."""
 
+import json
 import os
 import re
 import signal
@@ -112,13 +113,15 @@ def shown(method: str, response: bytes) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(*arguments: str, cwd: Path, key: str | None = KEY, settings: Mapping[str, str] = {}) -> Iterator[Serving]:
+def serving(
+    *arguments: str, cwd: Path, key: str | None = KEY, settings: Mapping[str, str] = {}, command: str = "serve"
+) -> Iterator[Serving]:
     """Run `aka serve` while the block runs; without a `key` it makes one up. `settings` are variables without AKA_."""
     given = {} if key is None else {"bootstrap_api_key": key}
     stderr = cwd / "stderr.txt"
     with stderr.open("w") as err:
         process = subprocess.Popen(
-            [AKA, "serve", *arguments],
+            [AKA, command, *arguments],
             cwd=cwd,
             env=environment(**given, **settings),
             stdout=subprocess.PIPE,
@@ -131,6 +134,37 @@ def serving(*arguments: str, cwd: Path, key: str | None = KEY, settings: Mapping
         finally:
             if process.poll() is None:
                 process.kill()
+
+
+def pasted(shown: str, cwd: Path, **env: str) -> list[dict[str, Any]]:
+    """Run the lines that a server showed, in a shell, and return what each call answered."""
+    _, _, after = shown.partition("as pasted:")
+    lines = [line.strip() for line in after.splitlines() if line.startswith("  ")]
+    script = "\n".join(f"{line}; echo" for line in lines)
+    shell = subprocess.run(
+        ["sh", "-eu", "-c", script],
+        cwd=cwd,
+        env=environment() | env,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert shell.returncode == 0, shell.stderr
+    decoder, text, answers = json.JSONDecoder(), shell.stdout.strip(), []
+    while text:
+        answer, end = decoder.raw_decode(text)
+        answers.append(answer)
+        text = text[end:].strip()
+    return answers
+
+
+def linked(answers: list[dict[str, Any]]) -> bool:
+    """Whether the three calls made a user, linked an alias and found it."""
+    identified, aliased, resolved = answers
+    (found,) = resolved["resolutions"]
+    profile_ids = {identified["results"][0]["profileId"], aliased["profileId"], found["profileId"]}
+    return len(profile_ids) == 1 and found["userId"] == "user_123"
 
 
 def identify(*external_ids: str) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The first API key: given or made up, where it may be seen, and the lines that say how to call."""
 
-import json
 import os
 import pty
 import re
@@ -12,13 +11,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from shutil import copytree
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import grpc
 import pytest
 
 from aka.server.config import SettingsError, read_settings
-from tests.cli.command import AKA, KEY, PATIENCE, READY, aka, environment, identify, serving
+from tests.cli.command import AKA, KEY, PATIENCE, READY, aka, environment, identify, linked, pasted, serving
 from tests.cli.conftest import Run
 
 LAST_LINE = b"AliasService/Resolve\r\n"
@@ -50,37 +48,6 @@ def on_a_terminal(cwd: Path, **settings: str) -> Iterator[str]:
             process.terminate()
             process.wait(PATIENCE)
             os.close(ours)
-
-
-def pasted(shown: str, cwd: Path, **env: str) -> list[dict[str, Any]]:
-    """Run the lines that a server showed, in a shell, and return what each call answered."""
-    _, _, after = shown.partition("as pasted:")
-    lines = [line.strip() for line in after.splitlines() if line.startswith("  ")]
-    script = "\n".join(f"{line}; echo" for line in lines)
-    shell = subprocess.run(
-        ["sh", "-eu", "-c", script],
-        cwd=cwd,
-        env=environment() | env,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert shell.returncode == 0, shell.stderr
-    decoder, text, answers = json.JSONDecoder(), shell.stdout.strip(), []
-    while text:
-        answer, end = decoder.raw_decode(text)
-        answers.append(answer)
-        text = text[end:].strip()
-    return answers
-
-
-def linked(answers: list[dict[str, Any]]) -> bool:
-    """Whether the three calls made a user, linked an alias and found it."""
-    identified, aliased, resolved = answers
-    (found,) = resolved["resolutions"]
-    profile_ids = {identified["results"][0]["profileId"], aliased["profileId"], found["profileId"]}
-    return len(profile_ids) == 1 and found["userId"] == "user_123"
 
 
 def test_a_given_key_is_printed_and_kept_nowhere(served: Run) -> None:

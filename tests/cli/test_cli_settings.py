@@ -85,6 +85,7 @@ DEFAULTS = {
     "log_level": "info",
     "reflection": "on",
     "grace": 10.0,
+    "tls": None,
 }
 
 

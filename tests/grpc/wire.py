@@ -25,6 +25,7 @@ from aka.server.pipeline import Pipeline
 from aka.server.service import Service, Session
 from aka.server.servicer import AliasServicer
 from aka.server.store.sqlite import SqliteStore
+from aka.server.tls import Certificates
 from aka.v1 import alias_service_pb2 as v1
 
 KEY = "the-key-that-opens-all"
@@ -247,6 +248,7 @@ async def serving(
     reflection: str = "off",
     servicer: Callable[[Service, Rules], object] = AliasServicer,
     clock: Callable[[], float] | None = None,
+    tls: Certificates | None = None,
 ) -> AsyncIterator[Server]:
     """Serve a database on a free port, put together as `aka serve` does it."""
     store = await SqliteStore.open(str(database))
@@ -258,7 +260,7 @@ async def serving(
             limit = RateLimit.parse(rate_limit)
             limiter = Limiter(limit) if clock is None else Limiter(limit, clock)
         pipeline = Pipeline({SERVICE: servicer(Service(store), Rules(max_identifiers))}, ring, limiter)
-        server = GrpcServer(pipeline, ring, reflection_needs=reflection)
+        server = GrpcServer(pipeline, ring, reflection_needs=reflection, tls=tls)
         address = await server.start("127.0.0.1:0")
         try:
             yield Server(address, database, server, store, ring, pipeline)

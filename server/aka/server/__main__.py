@@ -14,12 +14,14 @@ from aka.server.addresses import CannotListen
 from aka.server.app import serve as serve_until_stopped
 from aka.server.app import serve_gateway
 from aka.server.backup_commands import backup, restore
-from aka.server.command_options import database_path, end, settings_options
+from aka.server.client_channel import ServerTls, client_channel
+from aka.server.command_options import database_path, end, server_tls_options, settings_options
 from aka.server.config import SettingsError, read_settings
 from aka.server.errors import AkaError
 from aka.server.methods import SERVICE
 from aka.server.store.sqlite_check import check_file
 from aka.server.store.sqlite_file import CannotOpen, migrate_file
+from aka.server.tls import TlsError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -43,14 +45,17 @@ def serve(**flags: str | None) -> None:
     logs.set_up(settings.log_level, settings.log_format)
     try:
         uvloop.run(serve_until_stopped(settings))
-    except (CannotOpen, CannotListen, AkaError) as error:
+    except (CannotOpen, CannotListen, TlsError, AkaError) as error:
         end(1, str(error))
 
 
 @main.command()
 @click.option("--target", metavar="ADDRESS", required=True, help="The gRPC server to call: HOST:PORT or unix:/path.")
-@settings_options("rest_address", "cors_origins", "log_level", "log_format", "grace")
-def gateway(target: str, **flags: str | None) -> None:
+@server_tls_options(own=False)
+@settings_options(
+    "rest_address", "cors_origins", "log_level", "log_format", "grace", "tls_cert", "tls_key", "tls_client_ca"
+)
+def gateway(target: str, tls: ServerTls | None, **flags: str | None) -> None:
     """Serve the REST gateway alone, in front of a gRPC server, until SIGINT or SIGTERM.
 
     The callers' keys, request ids and deadlines go on to that server; the gateway has no key and no database.
@@ -63,8 +68,8 @@ def gateway(target: str, **flags: str | None) -> None:
         end(2, "AKA_REST_ADDRESS: a gateway needs an address to listen on")
     logs.set_up(settings.log_level, settings.log_format)
     try:
-        uvloop.run(serve_gateway(settings, target))
-    except CannotListen as error:
+        uvloop.run(serve_gateway(settings, target, tls))
+    except (CannotListen, TlsError) as error:
         end(1, str(error))
 
 
@@ -102,9 +107,13 @@ def check(database: str | None) -> None:
 @main.command()
 @click.option("--server", metavar="ADDRESS", envvar="AKA_GRPC_ADDRESS", default="127.0.0.1:50051", show_default=True)
 @click.option("--timeout", metavar="SECONDS", type=click.FloatRange(min=0.0, min_open=True), default=5.0)
-def health(server: str, timeout: float) -> None:
-    """Ask a server whether it serves; exits with 1 where it does not. [AKA_GRPC_ADDRESS]"""
-    with grpc.insecure_channel(server) as channel:
+@server_tls_options(own=True)
+def health(server: str, timeout: float, tls: ServerTls | None) -> None:
+    """Ask a server whether it serves; exits with 1 where it does not. [AKA_GRPC_ADDRESS]
+
+    Where AKA_TLS_CERT is set, as it is beside the server, that very certificate is trusted without --server-ca.
+    """
+    with client_channel(server, tls) as channel:
         try:
             request = health_pb2.HealthCheckRequest(service=SERVICE)
             answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=timeout)  # type: ignore[attr-defined]

@@ -1,5 +1,6 @@
 """Where a server listens: `HOST:PORT` or `unix:/path`."""
 
+import ipaddress
 import socket
 
 
@@ -17,6 +18,17 @@ def address(text: str) -> str:
     if not host or not (port.isascii() and port.isdigit() and int(port) <= 65535):
         raise ValueError(text)
     return text
+
+
+def is_local(address: str) -> bool:
+    """Whether only this machine reaches an address: a unix socket or loopback."""
+    if address.startswith("unix:"):
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def is_served(address: str) -> bool:

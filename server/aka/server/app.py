@@ -13,6 +13,8 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from aka.server import bootstrap
+from aka.server.addresses import is_local
+from aka.server.client_channel import ServerTls, aio_channel
 from aka.server.config import Settings
 from aka.server.domain.rules import Rules
 from aka.server.first_calls import how_to_call
@@ -28,6 +30,7 @@ from aka.server.service import Service
 from aka.server.servicer import AliasServicer
 from aka.server.store.sqlite import SqliteStore
 from aka.server.store.sqlite_file import CannotOpen
+from aka.server.tls import Certificates
 from aka.v1.alias_service_pb2_grpc import AliasServiceStub
 
 log = structlog.get_logger("aka.server")
@@ -39,6 +42,7 @@ async def serve(settings: Settings) -> None:
     Raises CannotOpen and CannotListen, each with one line for the operator.
     """
     stop = _stop_signal()
+    tls = None if settings.tls is None else Certificates(settings.tls)
     store = await SqliteStore.open(settings.database)
     try:
         key = await _first_key(store, settings)
@@ -47,13 +51,14 @@ async def serve(settings: Settings) -> None:
         servicer = AliasServicer(Service(store), rules)
         limiter = None if settings.rate_limit is None else Limiter(settings.rate_limit)
         pipeline = Pipeline({SERVICE: servicer}, keys, limiter)
-        server = GrpcServer(pipeline, keys, reflection_needs=settings.reflection)
-        rest = RestServer(create_app(LocalStub(pipeline, METHODS), _serves(stop), settings.cors_origins))
+        server = GrpcServer(pipeline, keys, reflection_needs=settings.reflection, tls=tls)
+        rest = RestServer(create_app(LocalStub(pipeline, METHODS), _serves(stop), settings.cors_origins), tls=tls)
         try:
             bound = await server.start(settings.grpc_address)
             rest_bound = await rest.start(settings.rest_address) if settings.rest_address else "-"
             gc.freeze()  # what was made so far stays; the collector need not look at it again and again
             gc.set_threshold(50_000, 20, 100)
+            _warn_where_plain(tls, grpc=bound, rest=rest_bound)
             _say_ready(settings, bound, rest_bound, key)
             await stop.wait()
             log.info("stopping", grace=settings.grace)
@@ -64,10 +69,11 @@ async def serve(settings: Settings) -> None:
     log.info("stopped")
 
 
-async def serve_gateway(settings: Settings, target: str) -> None:
+async def serve_gateway(settings: Settings, target: str, target_tls: ServerTls | None) -> None:
     """Serve the REST gateway in front of a gRPC server until SIGINT or SIGTERM. Raises CannotListen."""
     stop = _stop_signal()
-    async with grpc.aio.insecure_channel(target) as channel:
+    tls = None if settings.tls is None else Certificates(settings.tls)
+    async with aio_channel(target, target_tls) as channel:
         health = health_pb2_grpc.HealthStub(channel)
 
         async def ready() -> bool:
@@ -79,14 +85,23 @@ async def serve_gateway(settings: Settings, target: str) -> None:
                 return False
             return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
-        rest = RestServer(create_app(AliasServiceStub(channel), ready, settings.cors_origins))
+        rest = RestServer(create_app(AliasServiceStub(channel), ready, settings.cors_origins), tls=tls)
         bound = await rest.start(settings.rest_address)
+        _warn_where_plain(tls, rest=bound)
+        _warn_where_plain(target_tls, target=target)
         log.info("serving", rest=bound, target=target, pid=os.getpid())
         print(f"aka ready grpc={target} rest={bound}", flush=True)
         await stop.wait()
         log.info("stopping", grace=settings.grace)
         await rest.stop(settings.grace)
     log.info("stopped")
+
+
+def _warn_where_plain(tls: object, **addresses: str) -> None:
+    """Warn of each address that is on a network though there is no TLS."""
+    for name, address in addresses.items():
+        if tls is None and address != "-" and not is_local(address):
+            log.warning("without TLS, keys and identifiers can be read on the network", **{name: address})
 
 
 def _stop_signal() -> asyncio.Event:
@@ -100,7 +115,7 @@ def _stop_signal() -> asyncio.Event:
 def _say_ready(settings: Settings, bound: str, rest_bound: str, key: str) -> None:
     log.info("serving", grpc=bound, rest=rest_bound, database=settings.database, pid=os.getpid())
     if settings.log_format == "text" or (settings.log_format is None and sys.stderr.isatty()):
-        print(how_to_call(bound, key), file=sys.stderr, flush=True)
+        print(how_to_call(bound, key, settings.tls), file=sys.stderr, flush=True)
     print(f"aka ready grpc={bound} rest={rest_bound}", flush=True)
 
 

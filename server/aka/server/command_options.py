@@ -1,5 +1,6 @@
-"""What the commands of `aka` share: the flags of settings, the database that they name, and an end with an error."""
+"""What the commands of `aka` share: flags, the database and the TLS that they name, and an end with an error."""
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -7,7 +8,9 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from aka.server.client_channel import ServerTls
 from aka.server.config import SETTINGS, SettingsError, read_settings
+from aka.server.tls import TlsError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,6 +28,47 @@ def settings_options(*fields: str) -> Callable[[F], F]:
         return command
 
     return add
+
+
+def server_tls_options(*, own: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the flags of TLS to a command that calls a server; it gets what they say as `tls: ServerTls | None`.
+
+    Without --server-ca, an `own` server, one that has this command's environment, is known by AKA_TLS_CERT itself.
+    """
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        @click.option(
+            "--server-ca", **_file("AKA_SERVER_CA", "the authorities of the server's certificate: calls use TLS")
+        )
+        @click.option(
+            "--client-cert", **_file("AKA_CLIENT_CERT", "the certificate that the server is shown (mutual TLS)")
+        )
+        @click.option("--client-key", **_file("AKA_CLIENT_KEY", "that certificate's key, not encrypted"))
+        @functools.wraps(command)
+        def with_tls(server_ca: str, client_cert: str, client_key: str, **rest: Any) -> Any:
+            own_cert = os.environ.get("AKA_TLS_CERT", "") if own else ""
+            if bool(client_cert) != bool(client_key):
+                end(2, "AKA_CLIENT_CERT, AKA_CLIENT_KEY: one needs the other")
+            tls: ServerTls | None = None
+            try:
+                if server_ca:
+                    tls = ServerTls.read(server_ca, client_cert, client_key)
+                elif own_cert:
+                    own_key = os.environ.get("AKA_TLS_KEY", "")
+                    tls = ServerTls.own(own_cert, own_key, client_cert, client_key)
+                elif client_cert:
+                    end(2, "AKA_SERVER_CA: it is needed where AKA_CLIENT_CERT is set")
+            except TlsError as error:
+                end(2, str(error))
+            return command(tls=tls, **rest)
+
+        return with_tls
+
+    return add
+
+
+def _file(env: str, told: str) -> dict[str, Any]:
+    return {"envvar": env, "metavar": "FILE", "default": "", "help": f"a PEM file of {told}. [{env}]"}
 
 
 def database_path(flag: str | None) -> str:

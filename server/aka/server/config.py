@@ -11,6 +11,7 @@ from aka.server.addresses import address
 from aka.server.domain.reserved import ReservedList
 from aka.server.limits import RateLimit
 from aka.server.store.sqlite_file import MEMORY
+from aka.server.tls import TlsError, TlsFiles, rest_context
 
 _ORIGIN: Final = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 """As a browser writes it: lower case, no path, no slash at the end."""
@@ -57,6 +58,16 @@ class Settings:
     """None: text on a terminal, else json."""
     grace: float
     """Seconds that calls under way get to end when the server stops."""
+    tls_cert: str | None
+    tls_key: str | None
+    tls_client_ca: str | None
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """The files of the server's certificate; None: no TLS."""
+        if self.tls_cert is None or self.tls_key is None:
+            return None
+        return TlsFiles(self.tls_cert, self.tls_key, self.tls_client_ca)
 
 
 def sqlite_path(url: str) -> str:
@@ -107,6 +118,13 @@ def _one_of(*values: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def _file(text: str) -> str | None:
+    if not text:
+        return None
+    with Path(text).open("rb"):
+        return text
 
 
 def _grace(text: str) -> float:
@@ -213,6 +231,23 @@ SETTINGS: Final = (
         "seconds, 0 to 3600, that calls under way get to end when the server stops",
         _grace,
     ),
+    Setting(
+        "tls_cert",
+        "AKA_TLS_CERT",
+        "--tls-cert",
+        "",
+        "a PEM file of the certificate that both ports are served with, then those between it and its authority's",
+        _file,
+    ),
+    Setting("tls_key", "AKA_TLS_KEY", "--tls-key", "", "a PEM file of the certificate's key, not encrypted", _file),
+    Setting(
+        "tls_client_ca",
+        "AKA_TLS_CLIENT_CA",
+        "--tls-client-ca",
+        "",
+        "a PEM file of the authorities of which callers must have a certificate (mutual TLS)",
+        _file,
+    ),
 )
 
 
@@ -230,6 +265,24 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, str | None]) -
             why = f" ({error})" if isinstance(error, OSError) or setting.field == "reserved" else ""
             name = setting.env if flag is None else f"{setting.flag} ({setting.env})"
             problems.append(f"{name}: {shown}is not {setting.expected}{why}")
+    problems += _tls_problems(values)
     if problems:
         raise SettingsError(problems)
     return Settings(**values)
+
+
+def _tls_problems(values: Mapping[str, Any]) -> list[str]:
+    """Say what is wrong with the files of TLS taken together; one that cannot be read was told of already."""
+    names = {setting.field: setting.env for setting in SETTINGS if setting.field.startswith("tls_")}
+    if not values.keys() >= names.keys():
+        return []
+    given = [field for field in names if values[field]]
+    missing = [field for field in ("tls_cert", "tls_key") if given and field not in given]
+    if missing:
+        return [f"{names[field]}: it is needed where {names[given[0]]} is set" for field in missing]
+    if given:
+        try:
+            rest_context(TlsFiles(*(values[field] for field in names)))
+        except TlsError as error:
+            return [f"{next(names[field] for field in given if values[field] == error.path)}: {error}"]
+    return []

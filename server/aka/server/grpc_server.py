@@ -16,6 +16,7 @@ from aka.server.keys import KeyRing
 from aka.server.methods import Method
 from aka.server.pipeline import Incoming, Pipeline
 from aka.server.status import CODES, status_of
+from aka.server.tls import Certificates
 
 MAX_MESSAGE: Final = 4 * 1024 * 1024
 MAX_METADATA: Final = 8 * 1024
@@ -43,10 +44,21 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class GrpcServer:
     """The pipeline's services, grpc.health.v1.Health and reflection on one address."""
 
-    def __init__(self, pipeline: Pipeline, keys: KeyRing, *, reflection_needs: str) -> None:
-        """`reflection_needs` is `off` (no reflection), `key` (any good API key) or `on` (nothing)."""
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        keys: KeyRing,
+        *,
+        reflection_needs: str,
+        tls: Certificates | None = None,
+    ) -> None:
+        """`reflection_needs` is `off` (no reflection), `key` (any good API key) or `on` (nothing).
+
+        Without `tls` there is none.
+        """
         self._health = _Health(pipeline.services)
         self._pipeline = pipeline
+        self._credentials = grpc.insecure_server_credentials() if tls is None else tls.grpc_credentials()
         interceptors = [_KeyForReflection(keys)] if reflection_needs == "key" else []
         self._server = grpc.aio.server(options=OPTIONS, interceptors=interceptors)
         for service, methods in pipeline.services.items():
@@ -63,7 +75,7 @@ class GrpcServer:
     async def start(self, address: str) -> str:
         """Listen on `HOST:PORT` or `unix:/path` and return what is bound; port 0 picks one. CannotListen if not."""
         try:
-            port = 0 if is_served(address) else self._server.add_insecure_port(address)
+            port = 0 if is_served(address) else self._server.add_secure_port(address, self._credentials)
         except RuntimeError:
             port = 0
         if not port:

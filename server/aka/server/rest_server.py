@@ -9,18 +9,28 @@ from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aka.server.addresses import CannotListen, is_served
+from aka.server.tls import Certificates
 
 KEEP_ALIVE: Final = 75
 """Seconds that an idle connection is kept."""
+BACKLOG: Final = 1024
+"""Connections that wait to be accepted."""
+HANDSHAKE: Final = 10.0
+"""Seconds that a caller has for the TLS handshake."""
+GOODBYE: Final = 1.0
+"""Seconds that a caller has to end TLS on its side, after which the connection is closed without that."""
 
 
 class RestServer:
     """An ASGI application on one address."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, tls: Certificates | None = None) -> None:
+        """Without `tls` there is none."""
         self._app = app
+        self._tls = tls
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -37,7 +47,7 @@ class RestServer:
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE,
         )
-        self._server = _Server(config)
+        self._server = _Server(config, self._tls)
         self._serving = asyncio.create_task(self._server.serve([listening]))
         await self._server.up.wait()
         if address.startswith("unix:"):
@@ -56,12 +66,31 @@ class RestServer:
 class _Server(uvicorn.Server):
     """uvicorn, but for the signals, which are the process's own."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, tls: Certificates | None) -> None:
         super().__init__(config)
+        self._tls = tls
         self.up = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        loop = asyncio.get_running_loop()
+
+        def connect() -> HttpToolsProtocol:
+            return HttpToolsProtocol(self.config, self.server_state, self.lifespan.state, loop)
+
+        # uvicorn's own does not bound TLS in time.
+        tls = None if self._tls is None else self._tls.rest_context()
+        self.servers = [
+            await loop.create_server(
+                connect,
+                sock=listening,
+                backlog=BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=HANDSHAKE if tls else None,
+                ssl_shutdown_timeout=GOODBYE if tls else None,
+            )
+            for listening in sockets or ()
+        ]
+        self.started = True
         self.up.set()
 
     @contextlib.contextmanager
@@ -87,7 +116,7 @@ def _listen(address: str) -> socket.socket:
         host, _, port = address.rpartition(":")
         host = host.strip("[]")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.create_server((host, int(port)), family=family, backlog=1024)
+        listening = socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
         # Connections inherit it; asyncio sets it on sockets of its own making only. Without it the body of an answer
         # comes 40 ms after the head: they are two writes (Nagle, delayed ACK).
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,58 @@
+"""The channel to a server that is called, with TLS or without."""
+
+import ssl
+from pathlib import Path
+from typing import NamedTuple
+
+import grpc
+
+from aka.server.tls import describe, load_authorities, load_pair
+
+
+class ServerTls(NamedTuple):
+    """How a server is known, and what it is shown."""
+
+    ca: bytes
+    """PEM of the authorities that its certificate may be from, or of the certificate itself."""
+    pair: tuple[bytes, bytes] | None = None
+    """PEM of the certificate that is shown to it, and of its key."""
+    name: str = ""
+    """The name that its certificate must be for; empty: the one that it is called by."""
+
+    @classmethod
+    def read(cls, ca: str, cert: str = "", key: str = "", name: str = "") -> "ServerTls":
+        """Read the files of these paths; TlsError where one cannot be used."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        load_authorities(context, ca)
+        if not cert:
+            return cls(Path(ca).read_bytes(), name=name)
+        load_pair(context, cert, key)
+        return cls(Path(ca).read_bytes(), (Path(cert).read_bytes(), Path(key).read_bytes()), name)
+
+    @classmethod
+    def own(cls, served_cert: str, served_key: str, cert: str = "", key: str = "") -> "ServerTls":
+        """Know a server by the very pair that it is served with, whatever it is called by; TlsError as above."""
+        return cls.read(served_cert, cert, key, describe(served_cert, served_key).name)
+
+
+def client_channel(address: str, tls: ServerTls | None) -> grpc.Channel:
+    """Return a channel to `HOST:PORT` or `unix:/path`; without `tls` there is none."""
+    if tls is None:
+        return grpc.insecure_channel(address)
+    return grpc.secure_channel(address, _credentials(tls), _options(tls))
+
+
+def aio_channel(address: str, tls: ServerTls | None) -> grpc.aio.Channel:
+    """Return the same for asyncio."""
+    if tls is None:
+        return grpc.aio.insecure_channel(address)
+    return grpc.aio.secure_channel(address, _credentials(tls), _options(tls))
+
+
+def _credentials(tls: ServerTls) -> grpc.ChannelCredentials:
+    cert, key = tls.pair or (None, None)
+    return grpc.ssl_channel_credentials(tls.ca, key, cert)
+
+
+def _options(tls: ServerTls) -> list[tuple[str, str]]:
+    return [("grpc.ssl_target_name_override", tls.name)] if tls.name else []
