@@ -20,7 +20,7 @@ from tests.docs.pages import ROOT, blocks, code, examples, prose, table
 
 DECISIONS: Final = sorted((ROOT / "docs/decisions").glob("*.md"))
 
-LINK: Final = re.compile(r"\]\(([^)\s#]+)[^)]*\)")
+LINK: Final = re.compile(r"\]\(([^)\s#]*)#?([^)\s]*)\)")
 TARGET: Final = re.compile(r"^make ([a-z-]+)", re.MULTILINE)
 OUTSIDE: Final = re.compile(r"(?<![\w.:/-])/(?:work|home|root|Users)/[\w.-]+")
 
@@ -42,8 +42,9 @@ def documents() -> list[Path]:
 
 def test_readme_has_examples_of_all_three_documents() -> None:
     shown = examples("README.md")
-    called = {name for example in shown for name in METHODS if example.command.endswith(f"$AKA/{name}\n")}
-    assert called >= {"Alias", "CreateAliases", "Identify", "Resolve", "GetProfile"}
+    called = {target for example in shown for target in re.findall(r"\$(?:AKA|REST)/([\w/]+)", example.command)}
+    assert called >= {"Alias", "CreateAliases", "Identify", "Resolve"}
+    assert called >= {"v1/users/aliases", "alias", "users/alias/new"}
     assert '{"user_id": "user_123", "alias_id": "legacy_999"}' in {
         body for example in shown for body in re.findall(r"-d '([^']*)'", example.command)
     }
@@ -91,15 +92,22 @@ def test_a_make_target_that_a_document_names_exists(document: str) -> None:
         assert named >= {"serve", "test"}
 
 
-def test_every_relative_link_leads_to_a_file_of_the_repository() -> None:
+def anchors(document: Path) -> set[str]:
+    """Return what may stand behind # in a link to a document, as GitHub makes it of its headings."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_relative_link_leads_to_a_file_of_the_repository_and_a_heading_of_it() -> None:
     repository = {path for file in files_of_the_repository() for path in (file, *file.parents)}
-    dead = [
-        f"{document.relative_to(ROOT)}: {link}"
-        for document in documents()
-        for link in LINK.findall(document.read_text(encoding="utf-8"))
-        if not link.startswith(("https://", "http://", "mailto:"))
-        if (document.parent / link).resolve() not in repository
-    ]
+    dead = []
+    for document in documents():
+        for link, anchor in LINK.findall(document.read_text(encoding="utf-8")):
+            if link.startswith(("https://", "http://", "mailto:")):
+                continue
+            target = (document.parent / link).resolve() if link else document
+            if target not in repository or (anchor and anchor not in anchors(target)):
+                dead.append(f"{document.relative_to(ROOT)}: {link}#{anchor}")
     assert not dead
 
 
