@@ -34,7 +34,7 @@ UNKNOWN: Final = profile_id(0)
 
 def call(*decisions: Decision[Any], validate_only: bool = False, once: Once | None = None) -> Call:
     """Return one caller's decisions: a batch, where there are several."""
-    return Call(Workspace(1), decisions, Caller(b"key", "request", validate_only=validate_only, once=once))
+    return Call.of(Workspace(1), decisions, Caller(b"key", "request", validate_only=validate_only, once=once))
 
 
 class World:
@@ -138,7 +138,7 @@ class World:
                 self._load_labels(*next(steps))
         except StopIteration as stop:
             decided = stop.value
-        assert [change for _, change in decided.journal] == graph.changes
+        assert [change for _, changes in decided.journal for change in changes] == graph.changes
         self._write(graph)
         verdicts: list[Any] = decided.verdicts
         return verdicts

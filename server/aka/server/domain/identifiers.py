@@ -72,15 +72,14 @@ def uuid_text(value: bytes) -> str:
 
 
 def _checked(value: str, field: str, most: int) -> str:
+    if value.isascii() and value.isprintable() and 0 < len(value) <= most:  # as nearly all are, and quickest to tell
+        return value
     if not value:
         raise field_required(field)
-    if value.isascii():
-        size = len(value)
-    else:
-        try:
-            size = len(value.encode())
-        except UnicodeEncodeError:
-            raise invalid_value(field, "has a lone surrogate, which UTF-8 cannot write") from None
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise invalid_value(field, "has a lone surrogate, which UTF-8 cannot write") from None
     if size > most:
         raise invalid_value(field, f"is {size} bytes long; {most} are allowed", bytes=str(size), maximum=str(most))
     if control := _CONTROL.search(value):

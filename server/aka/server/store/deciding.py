@@ -2,11 +2,11 @@
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from aka.server.domain.changes import Change
 from aka.server.domain.graph import Decision, Graph, Missing
-from aka.server.domain.identifiers import ProfileId, uuid_text
+from aka.server.domain.identifiers import Key, ProfileId, uuid_text
 from aka.server.domain.rules import Answer
 from aka.server.errors import AkaError
 from aka.server.store.store import AnsweredBefore, Caller, Kept, Once, Workspace
@@ -18,7 +18,14 @@ class Call(NamedTuple):
 
     workspace: Workspace
     decisions: Sequence[Decision[Any]]
+    keys: Sequence[Key]
+    """All that the decisions will look up."""
     by: Caller
+
+    @classmethod
+    def of(cls, workspace: Workspace, decisions: Sequence[Decision[Any]], by: Caller) -> Self:
+        """Return the call of these decisions."""
+        return cls(workspace, decisions, [key for decision in decisions for key in decision.keys], by)
 
 
 Results = list[Any]
@@ -33,7 +40,7 @@ class Decided:
     """What a group of calls came to."""
 
     verdicts: list[Verdict] = field(default_factory=list)
-    journal: list[tuple[Caller, Change]] = field(default_factory=list)
+    journal: list[tuple[Caller, Sequence[Change]]] = field(default_factory=list)
     keep: list[tuple[Once, bytes]] = field(default_factory=list)
 
 
@@ -55,30 +62,40 @@ def decide(
         results: Results = []
         folded = len(graph.changes)
         for decision in call.decisions:
-            loaded: set[ProfileId] = set()
-            while True:
-                try:
-                    answer, changes = decision.decide(scratch)
-                except Missing as missing:
-                    if missing.profile in loaded:
-                        raise RuntimeError("a profile has not as many labels as its counter says") from None
-                    loaded.add(missing.profile)
-                    yield scratch, missing.profile
-                    continue
-                except AkaError as refusal:
-                    answer, changes = refusal, ()
-                break
+            try:
+                answer, changes = decision.decide(scratch)
+            except Missing as missing:
+                answer, changes = yield from _decide_with_labels(decision, scratch, missing.profile)
+            except AkaError as refusal:
+                answer, changes = refusal, ()
             results.append(answer)
             for change in changes:
                 scratch.fold(change)
         if scratch is not graph:
             results = [_without(item, scratch.made) for item in results]
         decided.verdicts.append(results)
-        decided.journal.extend((call.by, change) for change in graph.changes[folded:])
+        decided.journal.append((call.by, graph.changes[folded:]))
         if once is not None and (kept_answer := once.keep(results)) is not None:
             kept[once.request_id] = Kept(once.method, once.fingerprint, kept_answer)
             decided.keep.append((once, kept_answer))
     return decided
+
+
+def _decide_with_labels(
+    decision: Decision[Any], graph: Graph, lacking: ProfileId
+) -> Generator[tuple[Graph, ProfileId], None, tuple[Any, tuple[Change, ...]]]:
+    """Run a decision again, with the labels that it lacked, until it lacks none."""
+    loaded: set[ProfileId] = set()
+    while lacking not in loaded:
+        loaded.add(lacking)
+        yield graph, lacking
+        try:
+            return decision.decide(graph)
+        except Missing as missing:
+            lacking = missing.profile
+        except AkaError as refusal:
+            return refusal, ()
+    raise RuntimeError("a profile has not as many labels as its counter says")
 
 
 def _without(result: Any, made: set[ProfileId]) -> Any:

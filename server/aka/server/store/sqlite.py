@@ -4,6 +4,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Any, Final, NamedTuple, Self
 
 import uuid_utils
@@ -13,6 +14,7 @@ from aka.server.domain.identifiers import Identifier, Key, ProfileId
 from aka.server.errors import AkaError
 from aka.server.store.deciding import Call, Decided, Verdict, decide
 from aka.server.store.group import Grouped
+from aka.server.store.sqlite_changes import forget_answers, write
 from aka.server.store.sqlite_file import (
     MEMORY,
     CannotOpen,
@@ -24,7 +26,7 @@ from aka.server.store.sqlite_file import (
     pending,
     roll_back,
 )
-from aka.server.store.sqlite_graph import forget_answers, load, load_kept, load_labels, load_page, write
+from aka.server.store.sqlite_graph import load, load_kept, load_labels, load_page
 from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, ApiKey, Caller, ProfilePage, Workspace
 
 FEW: Final = 8
@@ -111,11 +113,9 @@ class SqliteStore:
 
     async def transact(self, workspace: Workspace, decisions: Sequence[Decision[Any]], by: Caller) -> list[Any]:
         """See `Store.transact`. Calls that wait are committed together."""
+        call = Call.of(workspace, decisions, by)
         results: list[Any] = await self._changes.submit(
-            Call(workspace, decisions, by),
-            decisions=len(decisions),
-            keys=sum(len(decision.keys) for decision in decisions),
-            deadline=by.deadline,
+            call, decisions=len(decisions), keys=len(call.keys), deadline=by.deadline
         )
         return results
 
@@ -188,10 +188,9 @@ def _by_workspace(calls: Sequence[Call | Lookup | Page]) -> dict[Workspace, list
 
 
 def _run(connection: sqlite3.Connection, workspace: Workspace, calls: Sequence[Call], now: int) -> Decided:
-    decisions = [decision for call in calls for decision in call.decisions]
-    keys = dict.fromkeys(key for decision in decisions for key in decision.keys)
+    keys = dict.fromkeys(chain.from_iterable(call.keys for call in calls))
     graph = load(connection, workspace, keys, now, new_profile_id)
-    users = {user for decision in decisions if (user := decision.labels_of) is not None}
+    users = {user for call in calls for decision in call.decisions if (user := decision.labels_of) is not None}
     profiles = {profile.id for user in users if (profile := graph.find(user)) and profile.user_aliases}
     if profiles:
         load_labels(connection, workspace, graph, profiles)

@@ -1,26 +1,18 @@
-"""The statements that load a part of the identity graph from SQLite, and write what was decided over it.
+"""The statements that load a part of the identity graph from SQLite.
 
-A group is loaded and written in a number of statements that does not grow with it, plus two a merge. SQLite has no
-array parameters, so keys come as JSON, profile ids (which JSON cannot hold) as one run of bytes cut in pieces of 16,
-and rows are inserted in chunks of powers of two, so that few statements serve all sizes and each runs in one piece.
-
-Python's sqlite3 binds exact int, str and bytearray as they are, but asks its adapters about every bytes, None and
-bool, at 1 µs each: hence the bytearrays and the few columns of the statements that insert many rows.
+A group is loaded in a number of statements that does not grow with it. SQLite has no array parameters, so keys come as
+JSON, and profile ids (which JSON cannot hold) as one run of bytes cut in pieces of 16.
 """
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from functools import cache
-from itertools import chain
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, Final
 
 import msgspec
 
-from aka.server.domain.changes import Change, Created, Identified, Linked, Merged, Unlinked
 from aka.server.domain.graph import Graph, Link, Profile
 from aka.server.domain.identifiers import Identifier, Key, ProfileId
-from aka.server.store.deciding import Decided
-from aka.server.store.store import Caller, Kept, ProfilePage, Workspace
+from aka.server.store.store import Kept, ProfilePage, Workspace
 
 _HEADER: Final = "s.id, s.primary_id, s.identifiers, s.user_aliases, s.tombstones, s.created_at, s.updated_at"
 _LINK: Final = "i.label, i.name, i.origin, i.anonymous, i.linked_at"
@@ -72,8 +64,6 @@ _TOMBSTONES: Final = """
     ORDER BY merged_by DESC LIMIT 100
 """
 
-Row = tuple[Any, ...]
-
 FEW: Final = 3
 """Up to this many ids are looked up one by one, which is as good as a join and prepares less."""
 
@@ -88,7 +78,7 @@ def load(
     """Return the part of the graph that the keys reach."""
     graph = Graph(now, new_profile_id)
     ids: list[str] = []
-    user_aliases: list[tuple[str, str]] = []
+    user_aliases: list[Identifier] = []
     profile_ids: list[ProfileId] = []
     for key in keys:
         if not isinstance(key, Identifier):
@@ -96,7 +86,7 @@ def load(
         elif key.is_id:
             ids.append(key.name)
         else:
-            user_aliases.append((key.label, key.name))
+            user_aliases.append(key)
     rows: list[Any] = []
     if 0 < len(ids) <= FEW:
         for name in ids:
@@ -159,192 +149,6 @@ def load_kept(
         if row is not None:
             kept[request_id] = Kept(*row)
     return kept
-
-
-def write(connection: sqlite3.Connection, workspace: Workspace, graph: Graph, decided: Decided) -> None:
-    """Write what was folded into the graph, the journal of it, and the answers to keep.
-
-    The order matters inside a group, where a later decision can take back or build upon what an earlier one did:
-    rows that change go first, then profiles, then the pointers of merges, then identifiers, which point at profiles.
-    """
-    if decided.journal:
-        profiles: dict[ProfileId, None] = {}
-        identifiers: dict[Identifier, None] = {}
-        rewritten: dict[Identifier, None] = {}
-        lost: dict[ProfileId, int] = {}
-        for change in graph.changes:
-            if isinstance(change, Merged):
-                profiles[change.survivor] = None
-                lost[change.loser] = change.loser_created_at
-                continue
-            profiles[change.profile] = None
-            identifiers[change.identifier] = None
-            if isinstance(change, Unlinked | Identified):
-                rewritten[change.identifier] = None
-        if rewritten:
-            connection.executemany(
-                "DELETE FROM identifiers WHERE workspace = ? AND label = ? AND name = ?",
-                [(workspace, *identifier) for identifier in rewritten],
-            )
-        _insert(connection, _PROFILE, [_profile_row(workspace, graph, profile, lost) for profile in profiles])
-        last = _last_sequence(connection, workspace)
-        for sequence, change in enumerate(graph.changes, last + 1):
-            if isinstance(change, Merged):
-                _point(connection, workspace, change, sequence, graph.now)
-        rows = [_identifier_row(workspace, key, link) for key in identifiers if (link := graph.link_of(key))]
-        _insert(connection, _IDENTIFIER, rows)
-        _write_journal(connection, workspace, last, graph.now, decided.journal)
-    for once, answer in decided.keep:
-        connection.execute(
-            "INSERT OR REPLACE INTO answers (workspace, request_id, method, fingerprint, answer, at)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (workspace, once.request_id, once.method, once.fingerprint, answer, graph.now),
-        )
-
-
-def forget_answers(connection: sqlite3.Connection, before: int) -> None:
-    """Delete some answers that were kept long enough."""
-    connection.execute(
-        "DELETE FROM answers WHERE at <="
-        " coalesce((SELECT at FROM answers WHERE at <= ?1 ORDER BY at LIMIT 1 OFFSET 999), ?1)",
-        (before,),
-    )
-
-
-def _write_journal(
-    connection: sqlite3.Connection, workspace: Workspace, last: int, now: int, entries: Iterable[tuple[Caller, Change]]
-) -> None:
-    """Number the changes after `last` and write them; the schema says which columns a kind uses."""
-    links: list[Row] = []
-    others: list[Row] = []
-    for sequence, (by, change) in enumerate(entries, last + 1):
-        row = workspace, sequence, now, bytearray(by.api_key), by.request
-        match change:
-            case Created(profile, (label, name), primary, anonymous):
-                links.append((*row, "created", bytearray(profile), label, name, int(primary), int(anonymous)))
-            case Linked(profile, (label, name), anonymous):
-                links.append((*row, "linked", bytearray(profile), label, name, 0, int(anonymous)))
-            case Unlinked(profile, (label, name), origin, anonymous, linked_at):
-                others.append((*row, "unlinked", profile, label, name, 0, anonymous, origin, linked_at, None, None))
-            case Identified(profile, (label, name), anonymous):
-                others.append((*row, "identified", profile, label, name, 0, anonymous, None, None, None, None))
-            case Merged(loser, survivor, primary_id, loser_created_at, created_at, orphaned):
-                times = None, created_at, loser_created_at
-                others.append((*row, "merged", survivor, "", primary_id, orphaned, 0, loser, *times))
-    _insert(connection, _LINK_ENTRY, links)
-    _insert(connection, _OTHER_ENTRY, others)
-
-
-def read_journal(connection: sqlite3.Connection, workspace: Workspace) -> Iterator[tuple[int, int, Change]]:
-    """Return the journal's changes in order, each with its sequence and time."""
-    for row in connection.execute(
-        "SELECT sequence, at, kind, profile, other, label, name, flag, anonymous, linked_at, created_at,"
-        " other_created_at FROM journal WHERE workspace = ? ORDER BY sequence",
-        (workspace,),
-    ):
-        yield row[0], row[1], _change(*row[2:])
-
-
-def _change(
-    kind: str,
-    profile: ProfileId,
-    other: ProfileId,
-    label: str,
-    name: str,
-    flag: int,
-    anonymous: int,
-    linked_at: int,
-    created_at: int,
-    other_created_at: int,
-) -> Change:
-    match kind:
-        case "created":
-            return Created(profile, Identifier(label, name), bool(flag), bool(anonymous))
-        case "linked":
-            return Linked(profile, Identifier(label, name), bool(anonymous))
-        case "unlinked":
-            return Unlinked(profile, Identifier(label, name), other, bool(anonymous), linked_at)
-        case "identified":
-            return Identified(profile, Identifier(label, name), bool(anonymous))
-        case _:
-            return Merged(other, profile, name, other_created_at, created_at, bool(flag))
-
-
-def _profile_row(workspace: Workspace, graph: Graph, profile_id: ProfileId, lost: dict[ProfileId, int]) -> Row:
-    header = graph.living(profile_id) or Profile(profile_id, None, 0, 0, 0, lost[profile_id], graph.now)
-    _, primary, identifiers, user_aliases, tombstones, created_at, updated_at = header
-    stored = bytearray(profile_id)
-    return workspace, stored, stored, primary or "", identifiers, user_aliases, tombstones, created_at, updated_at
-
-
-def _identifier_row(workspace: Workspace, identifier: Identifier, link: Link) -> Row:
-    label, name = identifier
-    return workspace, label, name, bytearray(link.origin), int(link.anonymous), link.linked_at
-
-
-def _point(connection: sqlite3.Connection, workspace: Workspace, merged: Merged, sequence: int, now: int) -> None:
-    """Point the loser's tombstones, then the loser, at the survivor."""
-    connection.execute(
-        "UPDATE profiles INDEXED BY tombstones_by_survivor SET survivor = ?"
-        " WHERE workspace = ? AND survivor = ? AND parent IS NOT NULL",
-        (merged.survivor, workspace, merged.loser),
-    )
-    connection.execute(
-        "UPDATE profiles SET survivor = ?1, parent = ?1, merged_by = ?2, orphaned = ?3, primary_id = NULL,"
-        " identifiers = 0, user_aliases = 0, tombstones = 0, updated_at = ?4 WHERE workspace = ?5 AND id = ?6",
-        (merged.survivor, sequence, merged.orphaned, now, workspace, merged.loser),
-    )
-
-
-def _last_sequence(connection: sqlite3.Connection, workspace: Workspace) -> int:
-    (last,) = connection.execute("SELECT max(sequence) FROM journal WHERE workspace = ?", (workspace,)).fetchone()
-    return last or 0
-
-
-class _Insert(NamedTuple):
-    """A statement that inserts any number of rows."""
-
-    head: str
-    row: str
-    tail: str = ""
-
-    def of(self, rows: int) -> str:
-        return f"{self.head} VALUES {', '.join([self.row] * rows)} {self.tail}"
-
-
-_PROFILE: Final = _Insert(
-    "INSERT INTO profiles (workspace, id, survivor, primary_id, identifiers, user_aliases, tombstones, created_at,"
-    " updated_at)",
-    "(?, ?, ?, nullif(?, ''), ?, ?, ?, ?, ?)",
-    "ON CONFLICT (workspace, id) DO UPDATE SET primary_id = excluded.primary_id, identifiers = excluded.identifiers,"
-    " user_aliases = excluded.user_aliases, tombstones = excluded.tombstones, created_at = excluded.created_at,"
-    " updated_at = excluded.updated_at",
-)
-_IDENTIFIER: Final = _Insert(
-    "INSERT INTO identifiers (workspace, label, name, origin, anonymous, linked_at)", "(?, ?, ?, ?, ?, ?)"
-)
-_ENTRY: Final = (
-    "INSERT INTO journal (workspace, sequence, at, api_key, request, kind, profile, label, name, flag, anonymous"
-)
-_LINK_ENTRY: Final = _Insert(_ENTRY + ")", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-_OTHER_ENTRY: Final = _Insert(
-    _ENTRY + ", other, linked_at, created_at, other_created_at)", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-CHUNK: Final = 64
-
-
-def _insert(connection: sqlite3.Connection, into: _Insert, rows: Sequence[Row]) -> None:
-    start, size = 0, CHUNK
-    while start < len(rows):
-        while size > len(rows) - start:
-            size //= 2
-        connection.execute(_statement(into, size), list(chain.from_iterable(rows[start : start + size])))
-        start += size
-
-
-@cache
-def _statement(into: _Insert, rows: int) -> str:
-    return into.of(rows)
 
 
 def _json(value: Any) -> str:
