@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import grpc
 from google.protobuf import json_format
+from google.rpc import error_details_pb2  # noqa: F401  json_format must know what errors bear
 
 from aka.server.methods import METHODS, SERVICE
 
@@ -63,7 +64,7 @@ def aka(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) -> End
 
 
 class Serving:
-    """An `aka serve` that serves."""
+    """An `aka serve`, or another command, that serves."""
 
     def __init__(self, process: "subprocess.Popen[str]", stderr: Path) -> None:
         self.process = process

@@ -18,6 +18,7 @@ from aka.server.gateway.app import create_app
 from aka.server.keys import PERMISSIONS
 from aka.server.local_stub import LocalStub
 from aka.server.methods import METHODS
+from aka.server.metrics import HttpMetrics
 from aka.server.rest_server import RestServer
 from aka.server.service import Service, Session
 from aka.server.servicer import AliasServicer
@@ -193,7 +194,7 @@ async def rest(stub: Any, readiness: asyncio.Event, cors_origins: Sequence[str] 
     async def ready() -> bool:
         return readiness.is_set()
 
-    running = RestServer(create_app(stub, ready, cors_origins))
+    running = RestServer(create_app(stub, ready, HttpMetrics(), cors_origins))
     address = await running.start("127.0.0.1:0")
     try:
         yield address

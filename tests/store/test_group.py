@@ -393,6 +393,7 @@ async def test_a_group_with_a_bug_in_it_is_done_again_one_by_one(desk: Desk) -> 
     asked = [desk.ask(name) for name in ("a", "culprit", "b")]
     await asyncio.gather(*asked, return_exceptions=True)
     assert desk.groups == [["a", "culprit", "b"], ["a"], ["culprit"], ["b"]]
+    assert (desk.grouped.measure().retries, desk.grouped.measure().group_sizes.total) == (3, 3)
 
 
 async def test_a_bug_fails_the_culprit_alone(desk: Desk) -> None:

@@ -53,7 +53,15 @@ def serve(**flags: str | None) -> None:
 @click.option("--target", metavar="ADDRESS", required=True, help="The gRPC server to call: HOST:PORT or unix:/path.")
 @server_tls_options(own=False)
 @settings_options(
-    "rest_address", "cors_origins", "log_level", "log_format", "grace", "tls_cert", "tls_key", "tls_client_ca"
+    "rest_address",
+    "cors_origins",
+    "metrics_address",
+    "log_level",
+    "log_format",
+    "grace",
+    "tls_cert",
+    "tls_key",
+    "tls_client_ca",
 )
 def gateway(target: str, tls: ServerTls | None, **flags: str | None) -> None:
     """Serve the REST gateway alone, in front of a gRPC server, until SIGINT or SIGTERM.

@@ -24,6 +24,8 @@ from aka.server.keys import KeyRing, digest
 from aka.server.limits import Limiter
 from aka.server.local_stub import LocalStub
 from aka.server.methods import METHODS, SERVICE
+from aka.server.metrics import HttpMetrics
+from aka.server.metrics_server import create_metrics_app
 from aka.server.pipeline import Pipeline
 from aka.server.rest_server import RestServer
 from aka.server.service import Service
@@ -52,18 +54,23 @@ async def serve(settings: Settings) -> None:
         limiter = None if settings.rate_limit is None else Limiter(settings.rate_limit)
         pipeline = Pipeline({SERVICE: servicer}, keys, limiter)
         server = GrpcServer(pipeline, keys, reflection_needs=settings.reflection, tls=tls)
-        rest = RestServer(create_app(LocalStub(pipeline, METHODS), _serves(stop), settings.cors_origins), tls=tls)
+        http = HttpMetrics()
+        app = create_app(LocalStub(pipeline, METHODS), _serves(stop), http, settings.cors_origins)
+        rest = RestServer(app, tls=tls)
+        metrics = RestServer(create_metrics_app(http, pipeline.metrics, store))
         try:
             bound = await server.start(settings.grpc_address)
             rest_bound = await rest.start(settings.rest_address) if settings.rest_address else "-"
+            metrics_bound = await metrics.start(settings.metrics_address) if settings.metrics_address else "-"
             gc.freeze()  # what was made so far stays; the collector need not look at it again and again
             gc.set_threshold(50_000, 20, 100)
             _warn_where_plain(tls, grpc=bound, rest=rest_bound)
-            _say_ready(settings, bound, rest_bound, key)
+            _say_ready(settings, bound, rest_bound, metrics_bound, key)
             await stop.wait()
             log.info("stopping", grace=settings.grace)
         finally:
             await asyncio.gather(server.stop(settings.grace), rest.stop(settings.grace))
+            await metrics.stop(0)
     finally:
         await store.close()
     log.info("stopped")
@@ -85,15 +92,21 @@ async def serve_gateway(settings: Settings, target: str, target_tls: ServerTls |
                 return False
             return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
-        rest = RestServer(create_app(AliasServiceStub(channel), ready, settings.cors_origins), tls=tls)
-        bound = await rest.start(settings.rest_address)
-        _warn_where_plain(tls, rest=bound)
-        _warn_where_plain(target_tls, target=target)
-        log.info("serving", rest=bound, target=target, pid=os.getpid())
-        print(f"aka ready grpc={target} rest={bound}", flush=True)
-        await stop.wait()
-        log.info("stopping", grace=settings.grace)
-        await rest.stop(settings.grace)
+        http = HttpMetrics()
+        rest = RestServer(create_app(AliasServiceStub(channel), ready, http, settings.cors_origins), tls=tls)
+        metrics = RestServer(create_metrics_app(http))
+        try:
+            bound = await rest.start(settings.rest_address)
+            metrics_bound = await metrics.start(settings.metrics_address) if settings.metrics_address else "-"
+            _warn_where_plain(tls, rest=bound)
+            _warn_where_plain(target_tls, target=target)
+            log.info("serving", rest=bound, metrics=metrics_bound, target=target, pid=os.getpid())
+            print(f"aka ready grpc={target} rest={bound}", flush=True)
+            await stop.wait()
+            log.info("stopping", grace=settings.grace)
+        finally:
+            await rest.stop(settings.grace)
+            await metrics.stop(0)
     log.info("stopped")
 
 
@@ -112,8 +125,8 @@ def _stop_signal() -> asyncio.Event:
     return stop
 
 
-def _say_ready(settings: Settings, bound: str, rest_bound: str, key: str) -> None:
-    log.info("serving", grpc=bound, rest=rest_bound, database=settings.database, pid=os.getpid())
+def _say_ready(settings: Settings, bound: str, rest_bound: str, metrics_bound: str, key: str) -> None:
+    log.info("serving", grpc=bound, rest=rest_bound, metrics=metrics_bound, database=settings.database, pid=os.getpid())
     if settings.log_format == "text" or (settings.log_format is None and sys.stderr.isatty()):
         print(how_to_call(bound, key, settings.tls), file=sys.stderr, flush=True)
     print(f"aka ready grpc={bound} rest={rest_bound}", flush=True)

@@ -48,6 +48,8 @@ class Settings:
     """Empty: no gateway."""
     cors_origins: tuple[str, ...]
     """The origins whose pages may call the gateway from a browser; `*` is any."""
+    metrics_address: str
+    """Empty: no metrics."""
     bootstrap_api_key: str | None
     rate_limit: RateLimit | None
     max_identifiers: int
@@ -166,6 +168,14 @@ SETTINGS: Final = (
         "",
         "origins such as https://app.example.com, with commas between, whose pages may call the REST gateway; * is any",
         _cors_origins,
+    ),
+    Setting(
+        "metrics_address",
+        "AKA_METRICS_ADDRESS",
+        "--metrics-address",
+        "",
+        "HOST:PORT (port 0 picks one), unix:/path, or empty for no `GET /metrics`",
+        _optional_address,
     ),
     Setting(
         "bootstrap_api_key",

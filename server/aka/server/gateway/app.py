@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from time import perf_counter
+from typing import Any, Final, ParamSpec, Protocol
 
 import msgspec
 from starlette.applications import Starlette
@@ -18,9 +19,12 @@ from aka.server.gateway.answer import Answer
 from aka.server.gateway.calls import Caller, Stub
 from aka.server.gateway.closing import and_close
 from aka.server.gateway.refusal import Refusal
+from aka.server.metrics import HttpMetrics, Outcomes
+
+P = ParamSpec("P")
 
 Handle = Callable[[Any, Caller, Stub], Awaitable[Answer]]
-Endpoint = Callable[[Request], Awaitable[ASGIApp]]
+Endpoint = Callable[[Request], Awaitable[Response]]
 Ready = Callable[[], Awaitable[bool]]
 
 JSON: Final = "application/json"
@@ -39,10 +43,10 @@ class Dialect(Protocol):
         ...
 
 
-def create_app(stub: Stub, ready: Ready, cors_origins: Sequence[str] = ()) -> Starlette:
+def create_app(stub: Stub, ready: Ready, metrics: HttpMetrics, cors_origins: Sequence[str] = ()) -> Starlette:
     """Return the application over a stub; `ready` says whether what is behind the stub serves.
 
-    Pages of `cors_origins` (or of any origin: `*`) may call from a browser.
+    Its requests are counted in `metrics`. Pages of `cors_origins` (or of any origin: `*`) may call from a browser.
     """
 
     async def healthz(request: Request) -> Response:
@@ -53,8 +57,11 @@ def create_app(stub: Stub, ready: Ready, cors_origins: Sequence[str] = ()) -> St
             return _respond(Answer(200, {"status": "ready"}))
         return _respond(Answer(503, {"status": "not ready"}))
 
+    def route(method: str, path: str, endpoint: Endpoint) -> Route:
+        return Route(path, _counted(endpoint, metrics.endpoints[path]), methods=[method])
+
     def post(path: str, dialect: Dialect, handle: Handle) -> Route:
-        return Route(path, _endpoint(stub, dialect, handle), methods=["POST"])
+        return route("POST", path, _endpoint(stub, dialect, handle))
 
     app = Starlette(
         routes=[
@@ -67,21 +74,33 @@ def create_app(stub: Stub, ready: Ready, cors_origins: Sequence[str] = ()) -> St
             post("/users/alias/new", braze, braze.new_aliases),
             post("/users/identify", braze, braze.identify),
             *(
-                Route(f"/{service}/{{method}}", _connect_endpoint(stub, service), methods=["POST"])
+                route("POST", f"/{service}/{{method}}", _connect_endpoint(stub, service))
                 for service in connect.SERVICES
             ),
-            Route("/healthz", healthz, methods=["GET"]),
-            Route("/readyz", readyz, methods=["GET"]),
+            route("GET", "/healthz", healthz),
+            route("GET", "/readyz", readyz),
         ],
         middleware=[cors.middleware(cors_origins)] if cors_origins else [],
-        exception_handlers={HTTPException: _no_such_endpoint},  # type: ignore[dict-item]
+        exception_handlers={HTTPException: _counted(_no_such_endpoint, metrics.endpoints["other"])},  # type: ignore[dict-item]
     )
     app.router.redirect_slashes = False  # a path with a slash too many is unknown
     return app
 
 
+def _counted(respond: Callable[P, Awaitable[Response]], outcomes: Outcomes) -> Callable[P, Awaitable[ASGIApp]]:
+    """Count the answers, and let one to a body that is too large be the connection's last."""
+
+    async def counted(*args: P.args, **kwargs: P.kwargs) -> ASGIApp:
+        began = perf_counter()
+        response = await respond(*args, **kwargs)
+        outcomes.count(response.status_code, perf_counter() - began)
+        return and_close(response) if response.status_code == 413 else response
+
+    return counted
+
+
 def _endpoint(stub: Stub, dialect: Dialect, handle: Handle) -> Endpoint:
-    async def endpoint(request: Request) -> ASGIApp:
+    async def endpoint(request: Request) -> Response:
         caller = Caller.of(request.headers)
         try:
             sent = body.decode((await body.read(request, JSON))[0])
@@ -91,7 +110,7 @@ def _endpoint(stub: Stub, dialect: Dialect, handle: Handle) -> Endpoint:
             refusal = refused
         except Exception as bug:
             refusal = _bug(bug, request, caller)
-        return _last_where_too_large(_respond(dialect.refuse(refusal), caller, refusal))
+        return _respond(dialect.refuse(refusal), caller, refusal)
 
     return endpoint
 
@@ -99,7 +118,7 @@ def _endpoint(stub: Stub, dialect: Dialect, handle: Handle) -> Endpoint:
 def _connect_endpoint(stub: object, service: str) -> Endpoint:
     methods = connect.SERVICES[service]
 
-    async def endpoint(request: Request) -> ASGIApp:
+    async def endpoint(request: Request) -> Response:
         caller = Caller.of(request.headers)
         name = request.path_params["method"]
         try:
@@ -118,13 +137,9 @@ def _connect_endpoint(stub: object, service: str) -> Endpoint:
             response = _respond(connect.refuse(_bug(bug, request, caller)), caller)
         for header, value in caller.headers.items():
             response.headers[f"trailer-{header}"] = value
-        return _last_where_too_large(response)
+        return response
 
     return endpoint
-
-
-def _last_where_too_large(response: Response) -> ASGIApp:
-    return and_close(response) if response.status_code == 413 else response
 
 
 def _bug(bug: Exception, request: Request, caller: Caller) -> Refusal:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from aka.server.errors import AkaError, server_stopping
+from aka.server.metrics import SIZES, Histogram, QueueMetrics
 from aka.v1 import alias_service_pb2 as v1
 
 W = TypeVar("W")
@@ -73,12 +74,18 @@ class Grouped(Generic[W, R]):
         self._pace = 0.0
         self._wake = asyncio.Event()
         self._closing = False
+        self._group_sizes = Histogram(SIZES)
+        self._retries = 0
         self._worker = asyncio.get_running_loop().create_task(self._work())
 
     @property
     def waiting(self) -> int:
         """Decisions that wait for a group."""
         return self._waiting
+
+    def measure(self) -> QueueMetrics:
+        """Return what waits and how large the groups were."""
+        return QueueMetrics(self._waiting, self._group_sizes, self._retries)
 
     async def submit(self, work: W, *, decisions: int, keys: int, deadline: float | None) -> R:
         """Return the work's result, or raise its error.
@@ -135,6 +142,7 @@ class Grouped(Generic[W, R]):
             group = self._take(started)
             crowd = len(group) > CROWD
             if group:
+                self._group_sizes.observe(len(group))
                 await self._answer(group)
                 self._pace += (loop.time() - started - self._pace) / 8
 
@@ -168,6 +176,7 @@ class Grouped(Generic[W, R]):
             results = [refusal] * len(group)
         except Exception as bug:
             if len(group) > 1:
+                self._retries += len(group)
                 for item in group:
                     await self._answer([item])
                 return

@@ -5,13 +5,17 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from itertools import chain
-from typing import Any, Final, NamedTuple, Self
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final, NamedTuple, Self, get_args
 
 import uuid_utils
 
+from aka.server.domain.changes import Change
 from aka.server.domain.graph import Decision, Graph
 from aka.server.domain.identifiers import Identifier, Key, ProfileId
 from aka.server.errors import AkaError
+from aka.server.metrics import SECONDS, Histogram, Phase, StoreMetrics
 from aka.server.store.deciding import Call, Decided, Verdict, decide
 from aka.server.store.group import Grouped
 from aka.server.store.sqlite_changes import forget_answers, write
@@ -65,15 +69,26 @@ class Errand(NamedTuple):
             return refusal
 
 
+class Done(NamedTuple):
+    """What a group came to, before it is committed."""
+
+    results: Sequence[Any]
+    changes: list[Change]
+    phases: list[Phase]
+
+
 class SqliteStore:
     """A `Store` over one SQLite file. `:memory:` lives as long as the store, and reads through the writer."""
 
     def __init__(self, path: str, owner: Ownership | None) -> None:
+        self._path = path
         self._owner = owner
         self._writer = Connection(path, writes=True)
         self._reader = self._writer if path == MEMORY else Connection(path, writes=False)
         self._glance = None if path == MEMORY else Glance(path)
         self._forget_at = 0
+        self._commits = Histogram(SECONDS)
+        self._committed: dict[type[Change], int] = dict.fromkeys(get_args(Change), 0)
         self._changes: Grouped[Call | Errand, Any] = Grouped(self._run_changes)
         self._reads: Grouped[Lookup | Page, Any] = Grouped(self._run_reads)
 
@@ -135,6 +150,16 @@ class SqliteStore:
         added: bool = await self._run_errand(lambda connection: _add_first_api_key(connection, workspace, row))
         return added
 
+    async def measure(self) -> StoreMetrics:
+        """See `Store.measure`."""
+        queues = {"changes": self._changes.measure(), "reads": self._reads.measure()}
+        made = {kind.__name__.lower(): number for kind, number in self._committed.items()}
+        if self._path == MEMORY:
+            sizes = {"memory": await self._writer.run(_size)}
+        else:
+            sizes = {"database": _size_of(self._path), "wal": _size_of(f"{self._path}-wal")}
+        return StoreMetrics(queues, self._commits, made, sizes)
+
     async def close(self) -> None:
         """See `Store.close`. The file is checkpointed and its lock let go."""
         await self._changes.close()
@@ -155,24 +180,33 @@ class SqliteStore:
     async def _run_changes(self, group: Sequence[Call | Errand]) -> Sequence[Any]:
         decisions = sum(len(piece.decisions) for piece in group if isinstance(piece, Call))
         small = self._reader is not self._writer and decisions <= SMALL
-        return await self._writer.transact(lambda connection: self._change(connection, group), small=small)
+        done, commit = await self._writer.transact(lambda connection: self._change(connection, group), small=small)
+        self._commits.observe(commit.ended - commit.began)
+        for change in done.changes:
+            self._committed[type(change)] += 1
+        return done.results
 
     async def _run_reads(self, reads: Sequence[Lookup | Page]) -> Sequence[Any]:
         return await self._reader.run(lambda connection: _read_group(connection, reads))
 
-    def _change(self, connection: sqlite3.Connection, group: Sequence[Call | Errand]) -> Sequence[Any]:
+    def _change(self, connection: sqlite3.Connection, group: Sequence[Call | Errand]) -> Done:
         """Load, decide and write a group, and run its errands."""
         now = time.time_ns() // 1000
         calls = [piece for piece in group if isinstance(piece, Call)]
         verdicts: dict[int, Verdict] = {}
+        changes: list[Change] = []
+        phases: list[Phase] = []
         for workspace, places in _by_workspace(calls).items():
-            decided = _run(connection, workspace, [calls[place] for place in places], now)
+            decided = _run(connection, workspace, [calls[place] for place in places], now, phases)
+            for _, made in decided.journal:
+                changes += made
             verdicts.update(zip(places, decided.verdicts, strict=True))
         if now >= self._forget_at:
             forget_answers(connection, now - ANSWERS_ARE_KEPT_FOR)
             self._forget_at = now + 1_000_000
         in_order = iter([verdicts[place] for place in range(len(calls))])
-        return [next(in_order) if isinstance(piece, Call) else piece.result(connection) for piece in group]
+        results = [next(in_order) if isinstance(piece, Call) else piece.result(connection) for piece in group]
+        return Done(results, changes, phases)
 
 
 def new_profile_id() -> ProfileId:
@@ -187,7 +221,10 @@ def _by_workspace(calls: Sequence[Call | Lookup | Page]) -> dict[Workspace, list
     return places
 
 
-def _run(connection: sqlite3.Connection, workspace: Workspace, calls: Sequence[Call], now: int) -> Decided:
+def _run(
+    connection: sqlite3.Connection, workspace: Workspace, calls: Sequence[Call], now: int, phases: list[Phase]
+) -> Decided:
+    began = perf_counter()
     keys = dict.fromkeys(chain.from_iterable(call.keys for call in calls))
     graph = load(connection, workspace, keys, now, new_profile_id)
     users = {user for call in calls for decision in call.decisions if (user := decision.labels_of) is not None}
@@ -196,6 +233,7 @@ def _run(connection: sqlite3.Connection, workspace: Workspace, calls: Sequence[C
         load_labels(connection, workspace, graph, profiles)
     request_ids = [call.by.once.request_id for call in calls if call.by.once is not None]
     kept = load_kept(connection, workspace, request_ids, now - ANSWERS_ARE_KEPT_FOR)
+    loaded = perf_counter()
     steps = decide(graph, calls, kept)
     try:
         while True:
@@ -203,7 +241,9 @@ def _run(connection: sqlite3.Connection, workspace: Workspace, calls: Sequence[C
             load_labels(connection, workspace, scratch, [profile_id])
     except StopIteration as stop:
         decided: Decided = stop.value
+    ready = perf_counter()
     write(connection, workspace, graph, decided)
+    phases += Phase("load", began, loaded), Phase("decide", loaded, ready), Phase("write", ready, perf_counter())
     return decided
 
 
@@ -235,6 +275,18 @@ def _read_group(connection: sqlite3.Connection, reads: Sequence[Lookup | Page]) 
         return [results[place] for place in range(len(reads))]
     finally:
         roll_back(connection)
+
+
+def _size(connection: sqlite3.Connection) -> int:
+    (size,) = connection.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()
+    return int(size)
+
+
+def _size_of(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except FileNotFoundError:  # the log is not there while nobody has written
+        return 0
 
 
 def _find_api_key(connection: sqlite3.Connection, digest: bytes) -> ApiKey | None:

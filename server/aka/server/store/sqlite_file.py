@@ -12,11 +12,13 @@ import sqlite3
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from time import perf_counter
 from typing import Final, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
 
+from aka.server.metrics import Phase
 from aka.server.store.store import outcome_unknown, store_unavailable
 
 T = TypeVar("T")
@@ -78,8 +80,8 @@ class Connection:
         except (sqlite3.Error, CommitFailed) as error:
             raise await self._failure(error) from error
 
-    async def transact(self, work: Callable[[sqlite3.Connection], T], *, small: bool) -> T:
-        """Run `work` in a transaction and commit it. Raises as `run` does.
+    async def transact(self, work: Callable[[sqlite3.Connection], T], *, small: bool) -> tuple[T, Phase]:
+        """Run `work` in a transaction and commit it; return what it returns and the commit. Raises as `run` does.
 
         What is small is done on the event loop's thread, and only its COMMIT, which waits for the disk, on the
         connection's: two threads that both run Python wait for each other more than they gain. Where another process
@@ -88,8 +90,7 @@ class Connection:
         try:
             if small and self._aiosqlite is not None and _began(self._aiosqlite._conn):
                 result = _or_roll_back(self._aiosqlite._conn, work)
-                await self._hop(commit)
-                return result
+                return result, await self._hop(commit)
             return await self._hop(lambda connection: _in_a_transaction(connection, work))
         except (sqlite3.Error, CommitFailed) as error:
             raise await self._failure(error) from error
@@ -211,15 +212,14 @@ def _began(connection: sqlite3.Connection) -> bool:
     return True
 
 
-def _in_a_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+def _in_a_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> tuple[T, Phase]:
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000:.0f}")
     try:
         connection.execute("BEGIN IMMEDIATE")
     finally:
         connection.execute("PRAGMA busy_timeout = 0")
     result = _or_roll_back(connection, work)
-    commit(connection)
-    return result
+    return result, commit(connection)
 
 
 def _or_roll_back(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -230,8 +230,9 @@ def _or_roll_back(connection: sqlite3.Connection, work: Callable[[sqlite3.Connec
         raise
 
 
-def commit(connection: sqlite3.Connection) -> None:
-    """Commit, or leave nothing behind: CommitFailed where only a reopened file can tell."""
+def commit(connection: sqlite3.Connection) -> Phase:
+    """Commit, or leave nothing behind: CommitFailed where only a reopened file can tell. Returns how long it took."""
+    began = perf_counter()
     try:
         connection.execute("COMMIT")
     except sqlite3.Error as error:
@@ -239,6 +240,7 @@ def commit(connection: sqlite3.Connection) -> None:
             raise CommitFailed from error
         roll_back(connection)
         raise
+    return Phase("commit", began, perf_counter())
 
 
 def roll_back(connection: sqlite3.Connection) -> None:

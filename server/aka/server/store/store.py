@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, NewType, Protocol
 from aka.server.domain.graph import Decision, Graph, Link, Profile
 from aka.server.domain.identifiers import Identifier, Key, ProfileId
 from aka.server.errors import AkaError
+from aka.server.metrics import StoreMetrics
 from aka.v1 import alias_service_pb2 as v1
 
 Workspace = NewType("Workspace", int)
@@ -117,6 +118,10 @@ class Store(Protocol):
         self, workspace: str, digest: bytes, name: str, prefix: str, permissions: Collection[str]
     ) -> bool:
         """Add a key, and its workspace if need be, where the store has no key at all; say whether it was added."""
+        ...
+
+    async def measure(self) -> StoreMetrics:
+        """Return what was done so far and how large the store is. Cheap, however large it is."""
         ...
 
     async def close(self) -> None:
