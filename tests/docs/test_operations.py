@@ -1,0 +1,36 @@
+"""docs/operations.md: the times and messages that it tells are those of the code."""
+
+import re
+from typing import Final
+
+from aka.server import grpc_server
+from aka.server.config import SETTINGS
+from aka.server.errors import PREFIX, server_stopping
+from aka.v1 import alias_service_pb2 as v1
+from tests.docs.pages import code, read, table
+
+PAGE: Final = "docs/operations.md"
+
+
+def test_the_times_of_a_stop_are_those_of_the_server() -> None:
+    told = " ".join(row[0] for row in table(PAGE, "## Stopping"))
+    times = [float(seconds) for seconds in re.findall(r"([\d.]+) s\b", told)]
+    assert times == [grpc_server.QUIET, grpc_server.SERVING_ON, grpc_server.REFUSING]
+
+
+def test_the_grace_is_the_settings_default() -> None:
+    (grace,) = (setting.default for setting in SETTINGS if setting.env == "AKA_GRACE")
+    assert f"`AKA_GRACE`, {grace} s from the signal" in read(PAGE)
+
+
+def test_the_refusal_of_a_stopping_server_is_told_as_it_is() -> None:
+    refusal = server_stopping()
+    assert f"`{refusal.name}`, *{refusal.message}*" in read(PAGE)
+
+
+def test_every_setting_and_reason_that_it_names_exists() -> None:
+    named = set(code(read(PAGE)))
+    settings = {re.match(r"\w+", name)[0] for name in named if name.startswith("AKA_")}  # type: ignore[index]
+    assert settings <= {setting.env for setting in SETTINGS}
+    reasons = {name.removeprefix(PREFIX) for name in v1.ErrorReason.keys()}  # noqa: SIM118
+    assert {row[0].strip("`") for row in table(PAGE, "## When something is wrong") if row[0].startswith("`")} <= reasons
