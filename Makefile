@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
-STUBS := protos/aka/v1/alias_service
+STUBS := protos/aka/v1/alias_service protos/aka/admin/v1/admin_service
 
 .PHONY: help
 help: ## List the targets
@@ -58,7 +58,7 @@ check: install ## Check format, lint, types, import contracts, protos and stubs
 	$(BIN)/buf format -d --exit-code
 	scripts/buf-breaking $(BIN)/buf
 	$(MAKE) --no-print-directory stubs OUT=$(VENV)/stubs
-	for stub in $(STUBS)_pb2.py $(STUBS)_pb2.pyi $(STUBS)_pb2_grpc.py $(STUBS)_pb2_grpc.pyi; do \
+	for stub in $(foreach suffix,_pb2.py _pb2.pyi _pb2_grpc.py _pb2_grpc.pyi,$(addsuffix $(suffix),$(STUBS))); do \
 	  diff -u $$stub $(VENV)/stubs/$${stub#protos/} || exit 1; done
 
 .PHONY: stubs

@@ -52,6 +52,7 @@ async def serve(key: str) -> None:
     print(f"ready grpc={await server.start('127.0.0.1:0')}", flush=True)
     await stop.wait()
     await server.stop(1.0)
+    await keys.close()
     await store.close()
 
 

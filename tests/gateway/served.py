@@ -12,12 +12,13 @@ import grpc
 import httpx
 import uuid_utils
 
+from aka.admin.v1.admin_service_pb2_grpc import AdminServiceStub
 from aka.server import keys
 from aka.server.domain.rules import Rules
 from aka.server.gateway.app import create_app
 from aka.server.keys import PERMISSIONS
 from aka.server.local_stub import LocalStub
-from aka.server.methods import METHODS
+from aka.server.methods import ADMIN_SERVICE, SERVICE, SERVICES
 from aka.server.metrics import HttpMetrics
 from aka.server.rest_server import RestServer
 from aka.server.service import Service, Session
@@ -177,24 +178,24 @@ def as_json(body: Any) -> bytes:
 
 
 @asynccontextmanager
-async def stub_to(kind: str, server: Server) -> AsyncIterator[Any]:
+async def stub_to(kind: str, server: Server, service: str = SERVICE) -> AsyncIterator[Any]:
     """Return a stub of a server, of one of `STUBS`."""
     if kind == "in process":
-        yield LocalStub(server.pipeline, METHODS)
+        yield LocalStub(server.pipeline, SERVICES[service])
     else:
         own = ("grpc.use_local_subchannel_pool", 1)
         async with grpc.aio.insecure_channel(server.address, options=[own]) as channel:
-            yield AliasServiceStub(channel)
+            yield AliasServiceStub(channel) if service == SERVICE else AdminServiceStub(channel)
 
 
 @asynccontextmanager
-async def rest(stub: Any, readiness: asyncio.Event, cors_origins: Sequence[str] = ()) -> AsyncIterator[str]:
-    """Serve the gateway over a stub and return its address."""
+async def rest(stub: Any, admin: Any, readiness: asyncio.Event, cors_origins: Sequence[str] = ()) -> AsyncIterator[str]:
+    """Serve the gateway over its stubs and return its address."""
 
     async def ready() -> bool:
         return readiness.is_set()
 
-    running = RestServer(create_app(stub, ready, HttpMetrics(), cors_origins))
+    running = RestServer(create_app(stub, admin, ready, HttpMetrics(), cors_origins))
     address = await running.start("127.0.0.1:0")
     try:
         yield address
@@ -226,7 +227,8 @@ async def gateway_over(
             )
         )
         stub = await stack.enter_async_context(stub_to(kind, server))
-        address = await stack.enter_async_context(rest(stub, readiness, cors_origins))
+        admin = await stack.enter_async_context(stub_to(kind, server, ADMIN_SERVICE))
+        address = await stack.enter_async_context(rest(stub, admin, readiness, cors_origins))
         client = httpx.AsyncClient(base_url=f"http://{address}", timeout=30, trust_env=False)
         await stack.enter_async_context(client)
         yield Gateway(address, client, server, trouble, readiness)

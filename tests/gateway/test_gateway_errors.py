@@ -14,6 +14,7 @@ from google.rpc import code_pb2
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
+from aka.admin.v1.admin_service_pb2_grpc import AdminServiceStub
 from aka.server.errors import AkaError
 from aka.server.gateway import body, calls, connect
 from aka.server.gateway.refusal import HTTP_STATUS, refusal_of
@@ -198,7 +199,7 @@ async def cut_off() -> AsyncIterator[httpx.AsyncClient]:
         own = ("grpc.use_local_subchannel_pool", 1)
         async with (
             grpc.aio.insecure_channel(f"127.0.0.1:{bound.getsockname()[1]}", options=[own]) as channel,
-            rest(AliasServiceStub(channel), asyncio.Event()) as address,
+            rest(AliasServiceStub(channel), AdminServiceStub(channel), asyncio.Event()) as address,
             httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as client,
         ):
             yield client

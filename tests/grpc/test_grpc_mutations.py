@@ -9,12 +9,13 @@ import grpc
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aka.server.methods import METHODS
+from aka.server.keys import PERMISSIONS
 from aka.v1 import alias_service_pb2 as v1
-from tests.grpc.wire import UNKNOWN_UUID, Refused, Server, Wire
+from tests.grpc.wire import RPCS, UNKNOWN_UUID, Refused, Server, Wire
 
 AT_ONCE = 64
 
@@ -73,7 +74,10 @@ def filled(chance: random.Random, message: Message, known: list[str]) -> Message
             continue
         if field.is_repeated:
             for _ in range(chance.choice((1, 1, 2, 5, 20))):
-                filled(chance, getattr(message, field.name).add(), known)
+                if field.message_type is not None:
+                    filled(chance, getattr(message, field.name).add(), known)
+                else:
+                    getattr(message, field.name).append(_value(chance, field, known))
         elif field.message_type is not None:
             getattr(message, field.name).SetInParent()
             filled(chance, getattr(message, field.name), known)
@@ -112,10 +116,10 @@ def mutated(chance: random.Random, body: bytes, others: list[bytes]) -> bytes:
 
 
 async def known_ids(wire: Wire) -> list[str]:
-    """Make a few profiles and return ids, labels and profile ids of them."""
+    """Make a few profiles and return ids, labels and profile ids of them, a workspace, and the permissions."""
     profile_ids = await wire.identify("u", "v", "w") + await wire.anonymous("anon", "b")
     await wire("CreateAliases", {"user_aliases": [{"external_id": "u", "alias_label": "crm", "alias_name": "1"}]})
-    return ["u", "v", "w", "anon", "b", "crm", "1", *profile_ids]
+    return ["u", "v", "w", "anon", "b", "crm", "1", "default", *sorted(PERMISSIONS), *profile_ids]
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -124,7 +128,7 @@ async def test_messages_filled_at_random_meet_no_bug(wire: Wire, seed: int) -> N
     known = await known_ids(wire)
     calls = [
         (method.name, filled(chance, method.request(), known).SerializeToString())
-        for method in METHODS.values()
+        for method in RPCS.values()
         for _ in range(200)
     ]
     chance.shuffle(calls)
@@ -139,7 +143,7 @@ async def test_messages_whose_bytes_were_changed_meet_no_bug(wire: Wire, seed: i
     known = await known_ids(wire)
     whole = [
         (method.name, filled(chance, method.request(), known).SerializeToString())
-        for method in METHODS.values()
+        for method in RPCS.values()
         for _ in range(20)
     ]
     others = [body for _, body in whole] + VARIED
@@ -154,7 +158,7 @@ async def test_messages_whose_bytes_were_changed_meet_no_bug(wire: Wire, seed: i
 
 async def test_bytes_that_are_no_message_at_all_meet_no_bug(wire: Wire) -> None:
     chance = random.Random(0)
-    calls = [(chance.choice(list(METHODS)), chance.randbytes(chance.choice((1, 2, 5, 30, 500)))) for _ in range(1000)]
+    calls = [(chance.choice(list(RPCS)), chance.randbytes(chance.choice((1, 2, 5, 30, 500)))) for _ in range(1000)]
     await harmless(wire, calls)
     assert await serves(wire)
 
@@ -165,8 +169,10 @@ def messages(descriptor: Any) -> st.SearchStrategy[dict[str, Any]]:
     for field in descriptor.fields:
         if field.containing_oneof is not None and not field.has_presence:
             continue
-        if field.message_type is not None:
-            one: st.SearchStrategy[Any] = messages(field.message_type)
+        if field.message_type is Timestamp.DESCRIPTOR:
+            one: st.SearchStrategy[Any] = st.datetimes().map(lambda time: f"{time.isoformat()}Z")
+        elif field.message_type is not None:
+            one = messages(field.message_type)
         elif field.type == FieldDescriptor.TYPE_STRING:
             one = st.sampled_from(VALUES) | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
         elif field.type == FieldDescriptor.TYPE_BOOL:
@@ -190,7 +196,7 @@ def _one_arm(descriptor: Any) -> Any:
     return keep
 
 
-CALLS = st.sampled_from(list(METHODS.values())).flatmap(
+CALLS = st.sampled_from(list(RPCS.values())).flatmap(
     lambda method: st.tuples(st.just(method), messages(method.request.DESCRIPTOR))
 )
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,14 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from aka.server.methods import METHODS, SERVICE
+from aka.server.methods import ADMIN_METHODS, ADMIN_SERVICE, METHODS, SERVICE
 from tests.grpc.wire import KEY, Refused, Server, serving
 
 Reflecting = Callable[[str], AbstractAsyncContextManager[Server]]
 
 BUF = str(Path(sys.executable).with_name("buf"))
 
-SERVICES = {SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+SERVICES = {SERVICE, ADMIN_SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
 
 
 @pytest.fixture
@@ -87,11 +87,14 @@ async def test_reflection_lists_every_service(reflecting: Reflecting) -> None:
         assert await listed(server) == SERVICES
 
 
-async def test_reflection_describes_the_service_with_every_rpc(reflecting: Reflecting) -> None:
+@pytest.mark.parametrize(("name", "methods"), [(SERVICE, METHODS), (ADMIN_SERVICE, ADMIN_METHODS)])
+async def test_reflection_describes_a_service_with_every_rpc(
+    reflecting: Reflecting, name: str, methods: Mapping[str, Any]
+) -> None:
     async with reflecting("on") as server:
-        file = await described(server, SERVICE)
+        file = await described(server, name)
     (service,) = file.service
-    assert [method.name for method in service.method] == list(METHODS)
+    assert [method.name for method in service.method] == list(methods)
 
 
 async def test_reflection_describes_a_message(reflecting: Reflecting) -> None:

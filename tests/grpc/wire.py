@@ -16,17 +16,22 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, Ret
 from google.rpc.status_pb2 import Status
 
 from aka.server import bootstrap, keys
+from aka.server.admin_service import AdminService
+from aka.server.admin_servicer import AdminServicer
 from aka.server.domain.rules import Rules
 from aka.server.grpc_server import GrpcServer
 from aka.server.keys import PERMISSIONS, KeyRing
 from aka.server.limits import Limiter, RateLimit
-from aka.server.methods import METHODS, SERVICE
+from aka.server.methods import ADMIN_SERVICE, SERVICE, SERVICES
 from aka.server.pipeline import Pipeline
 from aka.server.service import Service, Session
 from aka.server.servicer import AliasServicer
 from aka.server.store.sqlite import SqliteStore
 from aka.server.tls import Certificates
 from aka.v1 import alias_service_pb2 as v1
+
+RPCS = {name: method for methods in SERVICES.values() for name, method in methods.items()}
+"""The methods of all services by their names, which no two share."""
 
 KEY = "the-key-that-opens-all"
 """What the server of `serving` was given as its first key."""
@@ -84,6 +89,11 @@ class Wire:
         self._channel = channel
         self._key = key
 
+    @property
+    def key(self) -> str | None:
+        """The key that is sent."""
+        return self._key
+
     def with_key(self, key: str | None) -> "Wire":
         """Return a client with another key, or with none."""
         return Wire(self._channel, key)
@@ -93,7 +103,7 @@ class Wire:
         sent = self.encoded(method, body)
         if self._key is not None:
             metadata = (*metadata, ("authorization", f"Bearer {self._key}"))
-        stub: Any = self._channel.unary_unary(f"/{SERVICE}/{method}")
+        stub: Any = self._channel.unary_unary(f"/{RPCS[method].service}/{method}")
         return stub(sent, metadata=metadata, timeout=within)
 
     @staticmethod
@@ -102,14 +112,14 @@ class Wire:
         if isinstance(body, bytes):
             return body
         if isinstance(body, Mapping):
-            body = json_format.ParseDict(dict(body), METHODS[method].request())
+            body = json_format.ParseDict(dict(body), RPCS[method].request())
         return body.SerializeToString()
 
     async def send(self, method: str, body: Body, metadata: Metadata = (), within: float | None = 30) -> Reply:
         """Return the answer with its trailing metadata; Refused where it is an error."""
         call = self.start(method, body, metadata, within)
         try:
-            response = METHODS[method].response.FromString(await call)
+            response = RPCS[method].response.FromString(await call)
         except grpc.aio.AioRpcError as error:
             raise Refused(error) from None
         shown = json_format.MessageToDict(response, preserving_proto_field_name=True)
@@ -259,13 +269,21 @@ async def serving(
         if rate_limit != "off":
             limit = RateLimit.parse(rate_limit)
             limiter = Limiter(limit) if clock is None else Limiter(limit, clock)
-        pipeline = Pipeline({SERVICE: servicer(Service(store), Rules(max_identifiers))}, ring, limiter)
+        pipeline = Pipeline(
+            {
+                SERVICE: servicer(Service(store), Rules(max_identifiers)),
+                ADMIN_SERVICE: AdminServicer(AdminService(store, ring)),
+            },
+            ring,
+            limiter,
+        )
         server = GrpcServer(pipeline, ring, reflection_needs=reflection, tls=tls)
         address = await server.start("127.0.0.1:0")
         try:
             yield Server(address, database, server, store, ring, pipeline)
         finally:
             await server.stop(5)
+            await ring.close()
     finally:
         await store.close()
 

@@ -23,7 +23,7 @@ from aka.server.store import sqlite_file
 from aka.server.store.sqlite import SqliteStore
 from aka.server.store.sqlite_check import check_file
 from aka.server.store.sqlite_file import CannotOpen, Connection, migrate_file, migrations, own, pending
-from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, Caller, Once, Workspace
+from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, Caller, NewApiKey, Once, Workspace
 from aka.v1 import alias_service_pb2 as v1
 from tests.domain.world import alias, create_alias, delete_alias, identify, pair
 from tests.store.clock import Clock
@@ -412,7 +412,7 @@ async def test_reads_go_on_while_a_file_is_locked(tenant: Tenant, file: Path) ->
 
 async def test_a_first_key_that_meets_a_locked_file_is_unavailable(tenant: Tenant, file: Path) -> None:
     with locked(file, "IMMEDIATE"):
-        adding = tenant.store.add_first_api_key("acme", b"x", "bootstrap", "", [])
+        adding = tenant.store.add_first_api_key("acme", NewApiKey(b"key", b"x", "bootstrap", "", []))
         assert await refusal(adding) == "STORE_UNAVAILABLE"
     assert await tenant.store.find_api_key(b"x") is None
 

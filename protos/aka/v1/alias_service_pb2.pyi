@@ -301,6 +301,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL: a bug in aka. The server's log has the details, under the request
     id.
     """
+    ERROR_REASON_KEY_NOT_FOUND: _ErrorReason.ValueType  # 29
+    """NOT_FOUND: no API key that the caller may know of has this id."""
+    ERROR_REASON_WORKSPACE_NOT_FOUND: _ErrorReason.ValueType  # 30
+    """NOT_FOUND: no workspace has this name."""
+    ERROR_REASON_WORKSPACE_EXISTS: _ErrorReason.ValueType  # 31
+    """ALREADY_EXISTS: another workspace has this name."""
+    ERROR_REASON_LAST_OPERATOR_KEY: _ErrorReason.ValueType  # 32
+    """FAILED_PRECONDITION: no other good API key has the permission `operator`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call, or one item of it, was refused. Each belongs to one
@@ -379,6 +387,14 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 28
 """INTERNAL: a bug in aka. The server's log has the details, under the request
 id.
 """
+ERROR_REASON_KEY_NOT_FOUND: ErrorReason.ValueType  # 29
+"""NOT_FOUND: no API key that the caller may know of has this id."""
+ERROR_REASON_WORKSPACE_NOT_FOUND: ErrorReason.ValueType  # 30
+"""NOT_FOUND: no workspace has this name."""
+ERROR_REASON_WORKSPACE_EXISTS: ErrorReason.ValueType  # 31
+"""ALREADY_EXISTS: another workspace has this name."""
+ERROR_REASON_LAST_OPERATOR_KEY: ErrorReason.ValueType  # 32
+"""FAILED_PRECONDITION: no other good API key has the permission `operator`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

@@ -12,8 +12,11 @@ import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from aka.admin.v1.admin_service_pb2_grpc import AdminServiceStub
 from aka.server import bootstrap
 from aka.server.addresses import is_local
+from aka.server.admin_service import AdminService
+from aka.server.admin_servicer import AdminServicer
 from aka.server.client_channel import ServerTls, aio_channel
 from aka.server.config import Settings
 from aka.server.domain.rules import Rules
@@ -23,7 +26,7 @@ from aka.server.grpc_server import GrpcServer
 from aka.server.keys import KeyRing, digest
 from aka.server.limits import Limiter
 from aka.server.local_stub import LocalStub
-from aka.server.methods import METHODS, SERVICE
+from aka.server.methods import ADMIN_METHODS, ADMIN_SERVICE, METHODS, SERVICE
 from aka.server.metrics import HttpMetrics
 from aka.server.metrics_server import create_metrics_app
 from aka.server.pipeline import Pipeline
@@ -52,11 +55,12 @@ async def serve(settings: Settings) -> None:
         rules = Rules(settings.max_identifiers, settings.reserved)
         servicer = AliasServicer(Service(store), rules)
         limiter = None if settings.rate_limit is None else Limiter(settings.rate_limit)
-        pipeline = Pipeline({SERVICE: servicer}, keys, limiter)
+        admin = AdminServicer(AdminService(store, keys))
+        pipeline = Pipeline({SERVICE: servicer, ADMIN_SERVICE: admin}, keys, limiter)
         server = GrpcServer(pipeline, keys, reflection_needs=settings.reflection, tls=tls)
         http = HttpMetrics()
-        app = create_app(LocalStub(pipeline, METHODS), _serves(stop), http, settings.cors_origins)
-        rest = RestServer(app, tls=tls)
+        stub, admin_stub = LocalStub(pipeline, METHODS), LocalStub(pipeline, ADMIN_METHODS)
+        rest = RestServer(create_app(stub, admin_stub, _serves(stop), http, settings.cors_origins), tls=tls)
         metrics = RestServer(create_metrics_app(http, pipeline.metrics, store))
         try:
             bound = await server.start(settings.grpc_address)
@@ -71,6 +75,7 @@ async def serve(settings: Settings) -> None:
         finally:
             await asyncio.gather(server.stop(settings.grace), rest.stop(settings.grace))
             await metrics.stop(0)
+            await keys.close()
     finally:
         await store.close()
     log.info("stopped")
@@ -93,7 +98,8 @@ async def serve_gateway(settings: Settings, target: str, target_tls: ServerTls |
             return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
         http = HttpMetrics()
-        rest = RestServer(create_app(AliasServiceStub(channel), ready, http, settings.cors_origins), tls=tls)
+        stub, admin_stub = AliasServiceStub(channel), AdminServiceStub(channel)
+        rest = RestServer(create_app(stub, admin_stub, ready, http, settings.cors_origins), tls=tls)
         metrics = RestServer(create_metrics_app(http))
         try:
             bound = await rest.start(settings.rest_address)

@@ -22,9 +22,7 @@ async def add_first_key(store: Store, given: str | None, file: Path | None = Non
     draft = None if file is None else file.with_name(f"{file.name}.new")
     if draft is not None:
         _write_down(secret, draft)
-    # Of a key that an operator chose, no part is kept to be listed.
-    prefix = "" if given else secret[: len(keys.PREFIX) + 4]
-    added = await store.add_first_api_key(WORKSPACE, keys.digest(secret), NAME, prefix, keys.PERMISSIONS)
+    added = await store.add_first_api_key(WORKSPACE, keys.new_key(secret, NAME, keys.PERMISSIONS))
     if draft is not None and file is not None:
         if added:
             draft.replace(file)

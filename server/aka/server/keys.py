@@ -5,10 +5,14 @@ import hashlib
 import secrets
 import time
 import zlib
+from collections.abc import Collection
+from contextlib import suppress
 from typing import Final
 
+import uuid_utils
+
 from aka.server.errors import AkaError
-from aka.server.store.store import ApiKey, Store
+from aka.server.store.store import ApiKey, NewApiKey, Store
 from aka.v1 import alias_service_pb2 as v1
 
 PERMISSIONS: Final = frozenset({"profiles.read", "aliases.write", "profiles.merge", "keys.admin", "operator"})
@@ -20,6 +24,9 @@ FRESH_FOR: Final = 0.5
 
 REMEMBERED: Final = 1024
 """Keys that are remembered before those that are no longer fresh are forgotten."""
+
+USES_ARE_WRITTEN_AFTER: Final = 60.0
+"""Seconds that uses of keys are gathered before they are written, all at once."""
 
 _BEARER: Final = "bearer "
 
@@ -35,6 +42,13 @@ def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
+def new_key(secret: str, name: str, permissions: Collection[str], expires_at: int | None = None) -> NewApiKey:
+    """Return what a store keeps of a secret. Of one that an operator chose, no part is kept to be listed."""
+    made_up = secret.startswith(PREFIX) and not looks_mistyped(secret)
+    prefix = secret[: len(PREFIX) + 4] if made_up else ""
+    return NewApiKey(uuid_utils.uuid7().bytes, digest(secret), name, prefix, permissions, expires_at)
+
+
 def looks_mistyped(secret: str) -> bool:
     """Whether a key that aka made was cut short or mistyped on its way, by its checksum."""
     random = secret.removeprefix(PREFIX)
@@ -42,11 +56,18 @@ def looks_mistyped(secret: str) -> bool:
 
 
 class KeyRing:
-    """Says whose an `authorization` value is. Good ones are remembered, in memory, for `FRESH_FOR` seconds."""
+    """Says whose an `authorization` value is. Good ones are remembered, in memory, for `FRESH_FOR` seconds.
+
+    When a key was last used is noted in memory whenever it is looked up, so no more than `FRESH_FOR` seconds early, and
+    written `USES_ARE_WRITTEN_AFTER` seconds after the first use that is not written yet, and by `close`.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: dict[str, tuple[ApiKey, float]] = {}
+        self._forgotten = 0
+        self._uses: dict[bytes, int] = {}
+        self._writing: asyncio.Task[None] | None = None
 
     def known(self, authorization: str | None, now: float) -> ApiKey | None:
         """Return a key that was found good a moment before `now`, on the event loop's clock; else None."""
@@ -60,23 +81,56 @@ class KeyRing:
         if authorization[:7].lower() != _BEARER:
             raise AkaError(v1.ERROR_REASON_KEY_INVALID, "The API key must be sent as `authorization: Bearer KEY`")
         secret = authorization[7:].strip()
+        forgotten = self._forgotten
         key = await self._store.find_api_key(digest(secret))
         if key is None:
             hint = "; it was cut short or mistyped, as its checksum tells" if looks_mistyped(secret) else ""
             raise AkaError(v1.ERROR_REASON_KEY_INVALID, f"The API key is unknown{hint}")
         if key.revoked_at is not None:
             raise AkaError(v1.ERROR_REASON_KEY_REVOKED, "The API key was revoked; use another")
-        if key.expires_at is None:
-            self._remember(authorization, key)
-        elif key.expires_at <= time.time_ns() // 1000:
+        now = time.time_ns() // 1000
+        if not key.is_good(now):
             raise AkaError(v1.ERROR_REASON_KEY_REVOKED, "The API key has expired; use another")
+        self._note_use(key, now)
+        if forgotten == self._forgotten:  # or it may have been revoked since it was read
+            fresh_for = FRESH_FOR if key.expires_at is None else min(FRESH_FOR, (key.expires_at - now) / 1e6)
+            self._remember(authorization, key, fresh_for)
         return key
 
-    def _remember(self, authorization: str, key: ApiKey) -> None:
+    def forget(self, key_id: bytes) -> None:
+        """Have a key looked up again at its next use."""
+        self._forgotten += 1
+        self._known = {text: known for text, known in self._known.items() if known[0].id != key_id}
+
+    async def close(self) -> None:
+        """Write the uses that are not written yet."""
+        if self._writing is not None:
+            self._writing.cancel()
+        await self._write_uses()
+
+    def _remember(self, authorization: str, key: ApiKey, fresh_for: float) -> None:
         now = asyncio.get_running_loop().time()
         if len(self._known) >= REMEMBERED:
             self._known = {text: known for text, known in self._known.items() if known[1] > now}
-        self._known[authorization] = key, now + FRESH_FOR
+        self._known[authorization] = key, now + fresh_for
+
+    def _note_use(self, key: ApiKey, now: int) -> None:
+        self._uses[key.id] = now
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.get_running_loop().create_task(self._write_uses_in_time())
+
+    async def _write_uses_in_time(self) -> None:
+        while self._uses:
+            await asyncio.sleep(USES_ARE_WRITTEN_AFTER)
+            await self._write_uses()
+
+    async def _write_uses(self) -> None:
+        uses = dict(self._uses)
+        if not uses:
+            return
+        with suppress(AkaError):  # the next time will do
+            await self._store.note_api_key_uses(uses)
+            self._uses = {key_id: at for key_id, at in self._uses.items() if at != uses.get(key_id)}
 
 
 def _checksum(random: str) -> str:

@@ -1,12 +1,8 @@
 """The contract's messages as the domain's values, and back."""
 
-import base64
-import binascii
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
-import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from aka.server.domain.alias import Alias
@@ -26,6 +22,7 @@ from aka.server.domain.identify import Identify
 from aka.server.domain.refused import Refused
 from aka.server.domain.rules import Answer, Rules
 from aka.server.errors import AkaError, field_required, invalid_value
+from aka.server.page_tokens import page_size, read_token, write_token
 from aka.server.status import status_of
 from aka.server.store.store import ProfilePage
 from aka.v1 import alias_service_pb2 as v1
@@ -35,8 +32,6 @@ M = TypeVar("M")
 MAX_REQUESTS: Final = 100
 MAX_ITEMS: Final = 50
 MAX_IDENTIFIERS: Final = 1000
-DEFAULT_PAGE: Final = 100
-MAX_PAGE: Final = 1000
 
 _POLICIES: Final = frozenset(v1.MergePolicy.values())
 _BEHAVIORS: Final = frozenset(v1.MergeBehavior.values())
@@ -139,11 +134,9 @@ def get_profile(request: v1.GetProfileRequest) -> tuple[Key, Identifier | None, 
         key = _key(request.identifier)
     except AkaError as error:
         raise error.within("identifier") from None
-    if request.page_size < 0:
-        raise invalid_value("page_size", f"is {request.page_size}; 0 or more is expected (0: {DEFAULT_PAGE})")
+    limit = page_size(request.page_size)
     _known(request.consistency, _CONSISTENCIES, "consistency")
-    after = _read_page_token(request.page_token, key) if request.page_token else None
-    return key, after, min(request.page_size or DEFAULT_PAGE, MAX_PAGE)
+    return key, read_token(request.page_token, key, Identifier), limit
 
 
 # Back: what was decided or found, as a response.
@@ -202,15 +195,15 @@ def get_profile_response(key: Key, page: ProfilePage) -> v1.GetProfileResponse:
             identified=profile.identified,
             identifiers=[_linked_identifier(identifier, link, profile) for identifier, link in page.identifiers],
             merged_profile_ids=[uuid_text(tombstone) for tombstone in page.tombstones],
-            created_at=_timestamp(profile.created_at),
-            updated_at=_timestamp(profile.updated_at),
+            created_at=timestamp(profile.created_at),
+            updated_at=timestamp(profile.updated_at),
             merged_profile_count=profile.tombstones,
             identifier_count=profile.identifiers,
         ),
         redirected_from=_redirected_from(key, profile),
     )
     if page.more:
-        response.next_page_token = _write_page_token(page.identifiers[-1][0], key)
+        response.next_page_token = write_token(key, page.identifiers[-1][0])
     return response
 
 
@@ -326,39 +319,14 @@ def _linked_identifier(identifier: Identifier, link: Link, profile: Profile) -> 
     else:
         pair = v1.UserAlias(alias_label=identifier.label, alias_name=identifier.name)
         message, kind = v1.Identifier(user_alias=pair), v1.IDENTIFIER_KIND_USER_ALIAS
-    return v1.LinkedIdentifier(identifier=message, kind=kind, linked_at=_timestamp(link.linked_at))
+    return v1.LinkedIdentifier(identifier=message, kind=kind, linked_at=timestamp(link.linked_at))
 
 
 def _text(profile_id: ProfileId | None) -> str:
     return "" if profile_id is None else uuid_text(profile_id)
 
 
-def _timestamp(microseconds: int) -> Timestamp:
+def timestamp(microseconds: int) -> Timestamp:
+    """Write a time."""
     seconds, rest = divmod(microseconds, 1_000_000)
     return Timestamp(seconds=seconds, nanos=rest * 1000)
-
-
-def _write_page_token(after: Identifier, key: Key) -> str:
-    return base64.urlsafe_b64encode(_seal(key) + msgspec.json.encode(after)).decode().rstrip("=")
-
-
-def _read_page_token(token: str, key: Key) -> Identifier:
-    """Return where the page before ended; INVALID_VALUE for a token of another identifier's, or none of aka's."""
-    try:
-        seal, body = _split(base64.b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True))
-        if seal != _seal(key):
-            raise ValueError
-        return Identifier(*msgspec.json.decode(body, type=tuple[str, str]))
-    except (ValueError, binascii.Error, msgspec.DecodeError):
-        raise invalid_value(
-            "page_token", "is not the next_page_token of a call with this identifier; begin again without it"
-        ) from None
-
-
-def _split(token: bytes) -> tuple[bytes, bytes]:
-    return token[:8], token[8:]
-
-
-def _seal(key: Key) -> bytes:
-    """Return what ties a token to the identifier that was asked for. It guards against mistakes, not malice."""
-    return hashlib.sha256(repr(key).encode()).digest()[:8]

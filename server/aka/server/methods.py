@@ -8,6 +8,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from aka.admin.v1 import admin_service_pb2 as admin_v1
 from aka.v1 import alias_service_pb2 as v1
 
 ChangeRequest = (
@@ -16,7 +17,7 @@ ChangeRequest = (
 """A request that can be tried out (`validate_only`) and made safe to repeat (`request_id`)."""
 
 SERVICE: Final = "aka.v1.AliasService"
-"""The one that is asked who is known by what; others stand beside it in `SERVICES`."""
+ADMIN_SERVICE: Final = "aka.admin.v1.AdminService"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +66,8 @@ def _methods(service: ServiceDescriptor, *methods: tuple[str, tuple[str, ...], C
 
 _READS: Final = ("profiles.read",)
 _WRITES: Final = ("aliases.write",)
+_KEYS: Final = ("keys.admin", "operator")
+_WORKSPACES: Final = ("operator",)
 
 METHODS: Final = _methods(
     v1.DESCRIPTOR.services_by_name["AliasService"],
@@ -77,5 +80,14 @@ METHODS: Final = _methods(
     ("DeleteAlias", _WRITES, _one),
 )
 
-SERVICES: Final = {SERVICE: METHODS}
+ADMIN_METHODS: Final = _methods(
+    admin_v1.DESCRIPTOR.services_by_name["AdminService"],
+    ("CreateKey", _KEYS, _one),
+    ("ListKeys", _KEYS, _one),
+    ("RevokeKey", _KEYS, _one),
+    ("CreateWorkspace", _WORKSPACES, _one),
+    ("ListWorkspaces", _WORKSPACES, _one),
+)
+
+SERVICES: Final = {SERVICE: METHODS, ADMIN_SERVICE: ADMIN_METHODS}
 """The methods of every service."""

@@ -42,13 +42,13 @@ def id_of(value: str) -> Identifier:
 
 def checked_id(value: str, field: str) -> Identifier:
     """Return `value` as an id of 1 to 400 bytes; FIELD_REQUIRED or INVALID_VALUE at `field` otherwise."""
-    return Identifier("", _checked(value, field, MAX_ID_BYTES))
+    return Identifier("", checked_text(value, field, MAX_ID_BYTES))
 
 
 def checked_user_alias(label: str, name: str, *, label_field: str, name_field: str) -> Identifier:
     """Return a user alias, label and name 1 to 236 bytes each; FIELD_REQUIRED or INVALID_VALUE otherwise."""
-    name = _checked(name, name_field, MAX_USER_ALIAS_BYTES)
-    return Identifier(_checked(label, label_field, MAX_USER_ALIAS_BYTES), name)
+    name = checked_text(name, name_field, MAX_USER_ALIAS_BYTES)
+    return Identifier(checked_text(label, label_field, MAX_USER_ALIAS_BYTES), name)
 
 
 def checked_uuid(value: str, field: str) -> bytes:
@@ -71,7 +71,8 @@ def uuid_text(value: bytes) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def _checked(value: str, field: str, most: int) -> str:
+def checked_text(value: str, field: str, most: int) -> str:
+    """Return `value` of 1 to `most` bytes without control characters; FIELD_REQUIRED or INVALID_VALUE otherwise."""
     if value.isascii() and value.isprintable() and 0 < len(value) <= most:  # as nearly all are, and quickest to tell
         return value
     if not value:

@@ -43,8 +43,10 @@ class Dialect(Protocol):
         ...
 
 
-def create_app(stub: Stub, ready: Ready, metrics: HttpMetrics, cors_origins: Sequence[str] = ()) -> Starlette:
-    """Return the application over a stub; `ready` says whether what is behind the stub serves.
+def create_app(
+    stub: Stub, admin: object, ready: Ready, metrics: HttpMetrics, cors_origins: Sequence[str] = ()
+) -> Starlette:
+    """Return the application over a stub and the admin service's; `ready` says whether what is behind them serves.
 
     Its requests are counted in `metrics`. Pages of `cors_origins` (or of any origin: `*`) may call from a browser.
     """
@@ -63,6 +65,9 @@ def create_app(stub: Stub, ready: Ready, metrics: HttpMetrics, cors_origins: Seq
     def post(path: str, dialect: Dialect, handle: Handle) -> Route:
         return route("POST", path, _endpoint(stub, dialect, handle))
 
+    def rpcs(service: str, called: object) -> Route:
+        return route("POST", f"/{service}/{{method}}", _connect_endpoint(called, service))
+
     app = Starlette(
         routes=[
             post("/v1/users/aliases", appizer, appizer.aliases),
@@ -73,10 +78,8 @@ def create_app(stub: Stub, ready: Ready, metrics: HttpMetrics, cors_origins: Seq
             post("/identify", altertable, altertable.identify),
             post("/users/alias/new", braze, braze.new_aliases),
             post("/users/identify", braze, braze.identify),
-            *(
-                route("POST", f"/{service}/{{method}}", _connect_endpoint(stub, service))
-                for service in connect.SERVICES
-            ),
+            rpcs("aka.v1.AliasService", stub),
+            rpcs("aka.admin.v1.AdminService", admin),
             route("GET", "/healthz", healthz),
             route("GET", "/readyz", readyz),
         ],

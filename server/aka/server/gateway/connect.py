@@ -12,6 +12,7 @@ from google.rpc import code_pb2
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
+from aka.admin.v1 import admin_service_pb2 as admin_v1
 from aka.server.gateway.answer import Answer
 from aka.server.gateway.body import MAX_ITEMS, as_object, decode, wrong_type
 from aka.server.gateway.refusal import MALFORMED, TOO_LARGE, TOO_SLOW, Refusal
@@ -25,7 +26,10 @@ SERVICES: Final = {
         method.name: (GetMessageClass(method.input_type), GetMessageClass(method.output_type))
         for method in service.methods
     }
-    for service in v1.DESCRIPTOR.services_by_name.values()
+    for service in (
+        v1.DESCRIPTOR.services_by_name["AliasService"],
+        admin_v1.DESCRIPTOR.services_by_name["AdminService"],
+    )
 }
 """The request's and the response's class of each RPC of each service."""
 
@@ -55,6 +59,9 @@ _CODES: Final = {
     TOO_SLOW: code_pb2.DEADLINE_EXCEEDED,
 }
 """The code of what is refused without a call, where it is not INVALID_ARGUMENT."""
+
+_TIMESTAMP: Final = "google.protobuf.Timestamp"
+"""Written as a string (RFC 3339)."""
 
 _REASONS: Final = {400: "INVALID_VALUE", 500: "INTERNAL"}
 """ErrorInfo's reason of what is refused without a call. What HTTP adds, such as a body too large, has none."""
@@ -160,9 +167,9 @@ def _check_types(sent: Any, message: Any, name: str) -> None:
             raise wrong_type(within + key, "an array", value)
         for index, inner in enumerate(values):
             path = f"{within}{key}[{index}]" if field.is_repeated else within + key
-            if field.message_type is not None:
+            if field.message_type is not None and field.message_type.full_name != _TIMESTAMP:
                 _check_types(inner, field.message_type, path)
-            elif field.type == FieldDescriptor.TYPE_STRING and not isinstance(inner, str):
+            elif (field.message_type or field.type == FieldDescriptor.TYPE_STRING) and not isinstance(inner, str):
                 raise wrong_type(path, "a string", inner)
             elif field.enum_type is not None and isinstance(inner, str) and inner not in field.enum_type.values_by_name:
                 raise Refusal(MALFORMED, f"{path} is {inner!r}, which is none of its values", metadata={"field": path})

@@ -2,12 +2,12 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final, NamedTuple, Self, get_args
+from typing import Any, Final, NamedTuple, Self, TypeVar, get_args
 
 import uuid_utils
 
@@ -16,6 +16,7 @@ from aka.server.domain.graph import Decision, Graph
 from aka.server.domain.identifiers import Identifier, Key, ProfileId
 from aka.server.errors import AkaError
 from aka.server.metrics import SECONDS, Histogram, Phase, StoreMetrics
+from aka.server.store import sqlite_keys
 from aka.server.store.deciding import Call, Decided, Verdict, decide
 from aka.server.store.group import Grouped
 from aka.server.store.sqlite_changes import forget_answers, write
@@ -31,7 +32,17 @@ from aka.server.store.sqlite_file import (
     roll_back,
 )
 from aka.server.store.sqlite_graph import load, load_kept, load_labels, load_page
-from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, ApiKey, Caller, ProfilePage, Workspace
+from aka.server.store.store import (
+    ANSWERS_ARE_KEPT_FOR,
+    ApiKey,
+    Caller,
+    NamedWorkspace,
+    NewApiKey,
+    ProfilePage,
+    Workspace,
+)
+
+T = TypeVar("T")
 
 FEW: Final = 8
 """Up to this many keys are read on the event loop's thread: some 10 µs each, where a hop to another takes 100."""
@@ -137,18 +148,42 @@ class SqliteStore:
     async def find_api_key(self, digest: bytes) -> ApiKey | None:
         """See `Store.find_api_key`."""
         if self._glance is not None:
-            found = self._glance.read(lambda connection: (_find_api_key(connection, digest),))
+            found = self._glance.read(lambda connection: (sqlite_keys.find_key(connection, digest),))
             if found is not None:
                 return found[0]
-        return await self._reader.run(lambda connection: _find_api_key(connection, digest))
+        return await self._reader.run(lambda connection: sqlite_keys.find_key(connection, digest))
 
-    async def add_first_api_key(
-        self, workspace: str, digest: bytes, name: str, prefix: str, permissions: Collection[str]
-    ) -> bool:
+    async def add_first_api_key(self, workspace: str, key: NewApiKey) -> bool:
         """See `Store.add_first_api_key`."""
-        row = uuid_utils.uuid7().bytes, digest, name, prefix, " ".join(sorted(permissions))
-        added: bool = await self._run_errand(lambda connection: _add_first_api_key(connection, workspace, row))
-        return added
+        return await self._run_errand(lambda connection: sqlite_keys.add_first_key(connection, workspace, key))
+
+    async def add_api_key(self, workspace: Workspace, key: NewApiKey) -> ApiKey:
+        """See `Store.add_api_key`."""
+        return await self._run_errand(lambda connection: sqlite_keys.add_key(connection, workspace, key))
+
+    async def list_api_keys(self, workspace: Workspace, after: bytes, limit: int) -> Sequence[ApiKey]:
+        """See `Store.list_api_keys`."""
+        return await self._reader.run(lambda connection: sqlite_keys.load_keys(connection, workspace, after, limit))
+
+    async def revoke_api_key(self, key_id: bytes, within: Workspace | None) -> ApiKey:
+        """See `Store.revoke_api_key`."""
+        return await self._run_errand(lambda connection: sqlite_keys.revoke_key(connection, key_id, within))
+
+    async def note_api_key_uses(self, uses: Mapping[bytes, int]) -> None:
+        """See `Store.note_api_key_uses`."""
+        await self._run_errand(lambda connection: sqlite_keys.note_uses(connection, uses))
+
+    async def find_workspace(self, name: str) -> Workspace | None:
+        """See `Store.find_workspace`."""
+        return await self._reader.run(lambda connection: sqlite_keys.find_workspace(connection, name))
+
+    async def add_workspace(self, name: str, first: NewApiKey) -> ApiKey:
+        """See `Store.add_workspace`."""
+        return await self._run_errand(lambda connection: sqlite_keys.add_workspace(connection, name, first))
+
+    async def list_workspaces(self, after: str, limit: int) -> Sequence[NamedWorkspace]:
+        """See `Store.list_workspaces`."""
+        return await self._reader.run(lambda connection: sqlite_keys.load_workspaces(connection, after, limit))
 
     async def measure(self) -> StoreMetrics:
         """See `Store.measure`."""
@@ -174,8 +209,9 @@ class SqliteStore:
             self._owner.release()
             self._owner = None
 
-    async def _run_errand(self, do: Callable[[sqlite3.Connection], Any]) -> Any:
-        return await self._changes.submit(Errand(do), decisions=1, keys=0, deadline=None)
+    async def _run_errand(self, do: Callable[[sqlite3.Connection], T]) -> T:
+        result: T = await self._changes.submit(Errand(do), decisions=1, keys=0, deadline=None)
+        return result
 
     async def _run_changes(self, group: Sequence[Call | Errand]) -> Sequence[Any]:
         decisions = sum(len(piece.decisions) for piece in group if isinstance(piece, Call))
@@ -287,28 +323,3 @@ def _size_of(path: str) -> int:
         return Path(path).stat().st_size
     except FileNotFoundError:  # the log is not there while nobody has written
         return 0
-
-
-def _find_api_key(connection: sqlite3.Connection, digest: bytes) -> ApiKey | None:
-    row = connection.execute(
-        "SELECT id, workspace, name, permissions, expires_at, revoked_at FROM api_keys WHERE digest = ?", (digest,)
-    ).fetchone()
-    if row is None:
-        return None
-    key_id, workspace, name, permissions, expires_at, revoked_at = row
-    return ApiKey(key_id, workspace, name, frozenset(permissions.split()), expires_at, revoked_at)
-
-
-def _add_first_api_key(connection: sqlite3.Connection, workspace: str, row: tuple[Any, ...]) -> bool:
-    if connection.execute("SELECT 1 FROM api_keys LIMIT 1").fetchone():
-        return False
-    now = time.time_ns() // 1000
-    connection.execute(
-        "INSERT INTO workspaces (name, created_at) VALUES (?, ?) ON CONFLICT DO NOTHING", (workspace, now)
-    )
-    connection.execute(
-        "INSERT INTO api_keys (workspace, id, digest, name, prefix, permissions, created_at)"
-        " VALUES ((SELECT id FROM workspaces WHERE name = ?), ?, ?, ?, ?, ?, ?)",
-        (workspace, *row, now),
-    )
-    return True

@@ -1,6 +1,6 @@
 """What a store promises: it runs pure decisions, durably, and knows none of their rules."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NewType, Protocol
 
@@ -66,10 +66,39 @@ class ApiKey:
 
     id: bytes
     workspace: Workspace
+    workspace_name: str
     name: str
+    prefix: str
     permissions: frozenset[str]
+    created_at: int
+    last_used_at: int | None
     expires_at: int | None
     revoked_at: int | None
+
+    def is_good(self, now: int) -> bool:
+        """Whether it is neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+
+
+class NewApiKey(NamedTuple):
+    """An API key that is to be added."""
+
+    id: bytes
+    """A UUIDv7: keys are listed by it, the oldest first."""
+    digest: bytes
+    """SHA-256 of the secret, which the key is found by."""
+    name: str
+    prefix: str
+    """The part of the secret that may be shown."""
+    permissions: Collection[str]
+    expires_at: int | None = None
+
+
+class NamedWorkspace(NamedTuple):
+    """A workspace as it is listed."""
+
+    name: str
+    created_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +143,40 @@ class Store(Protocol):
         """Return the key with this SHA-256, whether or not it is still good."""
         ...
 
-    async def add_first_api_key(
-        self, workspace: str, digest: bytes, name: str, prefix: str, permissions: Collection[str]
-    ) -> bool:
+    async def add_first_api_key(self, workspace: str, key: NewApiKey) -> bool:
         """Add a key, and its workspace if need be, where the store has no key at all; say whether it was added."""
+        ...
+
+    async def add_api_key(self, workspace: Workspace, key: NewApiKey) -> ApiKey:
+        """Add a key to a workspace and return it."""
+        ...
+
+    async def list_api_keys(self, workspace: Workspace, after: bytes, limit: int) -> Sequence[ApiKey]:
+        """Return a workspace's keys in the order of their ids, at most `limit` whose ids are greater than `after`."""
+        ...
+
+    async def revoke_api_key(self, key_id: bytes, within: Workspace | None) -> ApiKey:
+        """Revoke a key and return it; one that is revoked already stays as it is.
+
+        KEY_NOT_FOUND where there is no such key, or none in the workspace that is given. LAST_OPERATOR_KEY where no
+        other key with the permission `operator` is good.
+        """
+        ...
+
+    async def note_api_key_uses(self, uses: Mapping[bytes, int]) -> None:
+        """Write when keys, by their ids, were last used, unless a later use is known."""
+        ...
+
+    async def find_workspace(self, name: str) -> Workspace | None:
+        """Return the workspace of this name."""
+        ...
+
+    async def add_workspace(self, name: str, first: NewApiKey) -> ApiKey:
+        """Add a workspace and its first key, and return that; WORKSPACE_EXISTS where another has the name."""
+        ...
+
+    async def list_workspaces(self, after: str, limit: int) -> Sequence[NamedWorkspace]:
+        """Return workspaces by their names, byte for byte: at most `limit` whose names are greater than `after`."""
         ...
 
     async def measure(self) -> StoreMetrics:
