@@ -42,6 +42,11 @@ test-faults: install ## Run the fault tests in their long form
 	@command -v strace >/dev/null || apt-get install -y strace
 	AKA_TEST_LONG=1 $(BIN)/python -m pytest tests/faults
 
+.PHONY: test-image
+test-image: install ## Build the image with buildah over a Debian, as root, and run it
+	@command -v buildah debootstrap >/dev/null || apt-get install -y buildah debootstrap
+	AKA_TEST_LONG=1 $(BIN)/python -m pytest --timeout 900 tests/image
+
 .PHONY: format
 format: install ## Format the code and the protos
 	$(BIN)/ruff format .
@@ -49,11 +54,12 @@ format: install ## Format the code and the protos
 	$(BIN)/buf format -w
 
 .PHONY: check
-check: install ## Check format, lint, types, import contracts, protos and stubs
+check: install ## Check format, lint, types, import contracts, the Dockerfile, protos and stubs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/buf lint
 	$(BIN)/buf format -d --exit-code
 	scripts/buf-breaking $(BIN)/buf
