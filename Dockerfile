@@ -23,13 +23,14 @@ ENV PATH="/opt/aka/bin:$PATH" \
     PYTHONDONTWRITEBYTECODE=1 \
     AKA_DATABASE_URL=sqlite:////data/aka.db \
     AKA_GRPC_ADDRESS=0.0.0.0:50051 \
-    AKA_REST_ADDRESS=0.0.0.0:8080
+    AKA_REST_ADDRESS=0.0.0.0:8080 \
+    AKA_METRICS_ADDRESS=0.0.0.0:9464
 # By its numbers, so that an orchestrator sees that it is not root.
 USER 10001:10001
-# Where SQLite, too, puts what it cannot sort in memory, if nothing else can be written.
+# SQLite sorts here what is too much for memory, where nothing else can be written.
 WORKDIR /data
 VOLUME /data
-EXPOSE 50051 8080
+EXPOSE 50051 8080 9464
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["aka", "health"]
 ENTRYPOINT ["aka"]

@@ -9,7 +9,7 @@ from shutil import copytree
 import grpc
 import pytest
 
-from tests.cli.command import KEY, Ended, Serving, aka, identify, serving
+from tests.cli.command import KEY, Ended, Serving, aka, environment, identify, serving
 
 PRIVATE = "jane.doe@example.com"
 """Part of the values that were sent to `served`."""
@@ -66,6 +66,8 @@ class Meanwhile:
     migrate: Ended
     check: Ended
     health: Ended
+    health_with_a_proxy: Ended
+    """With the variable that names a proxy, at which nobody is."""
     still_serves: bool
 
 
@@ -80,5 +82,12 @@ def meanwhile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Meanwhile]:
             migrate=aka("migrate", cwd=folder),
             check=aka("check", cwd=folder),
             health=aka("health", "--server", server.address, cwd=folder),
+            health_with_a_proxy=aka(
+                "health",
+                "--server",
+                server.address,
+                cwd=folder,
+                env=environment() | {"http_proxy": "http://127.0.0.1:1"},
+            ),
             still_serves="found" in str(server.call("Resolve", {"identifiers": [{"id": "u"}]})),
         )

@@ -89,6 +89,10 @@ def test_health_says_serving_and_ends_with_0(meanwhile: Meanwhile) -> None:
     assert (meanwhile.health.code, meanwhile.health.out) == (0, "SERVING\n")
 
 
+def test_health_asks_no_proxy(meanwhile: Meanwhile) -> None:
+    assert (meanwhile.health_with_a_proxy.code, meanwhile.health_with_a_proxy.out) == (0, "SERVING\n")
+
+
 def test_health_asks_the_address_of_the_variable_and_ends_with_1_and_one_line_where_nobody_serves(served: Run) -> None:
     ended = aka("health", cwd=served.folder, env=environment(grpc_address=served.address))
     assert (ended.code, ended.out, len(ended.errors)) == (1, "", 1)

@@ -30,6 +30,11 @@ print(urllib.request.urlopen(request, timeout=60).read().decode())
 
 FORMS: Final = {"the steps in a folder": steps_in_a_folder, "built by buildah": built_by_buildah}
 
+GET: Final = """
+import sys, urllib.request
+print(urllib.request.urlopen(sys.argv[1], timeout=60).read().decode())
+"""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -39,6 +44,7 @@ class Run:
     ready: str
     key_file_mode: int
     answer: Ended
+    metrics: Ended
     health: Ended
     status: dict[str, str]
     """Its process's status while it served, as the kernel tells it."""
@@ -78,6 +84,7 @@ def live(container: Container, stderr: Path) -> Run:
             ready=server.ready,
             key_file_mode=key_file.stat().st_mode & 0o777,
             answer=container.visit(sys.executable, "-c", CALL, key_file.read_text().strip(), body),
+            metrics=container.visit(sys.executable, "-c", GET, "http://127.0.0.1:9464/metrics"),
             health=container.run(*check),
             status=status(server.process.pid),
             mounts=mounts(server.process.pid),
@@ -103,6 +110,10 @@ def mounts(pid: int) -> dict[str, str]:
 
 def test_it_serves_on_every_address_of_the_container(run: Run) -> None:
     assert run.ready == "aka ready grpc=0.0.0.0:50051 rest=0.0.0.0:8080\n"
+
+
+def test_its_metrics_are_served(run: Run) -> None:
+    assert "aka_build_info" in run.metrics.out, run.metrics.err
 
 
 def test_its_first_key_is_beside_the_database_for_its_owner_alone_and_opens_it(run: Run) -> None:
@@ -143,7 +154,9 @@ def test_it_runs_as_its_user_without_any_capability(built: Run) -> None:
 
 def test_the_image_has_no_pip_for_akas_packages_and_no_compiler(built: Run) -> None:
     assert built.container.run("python", "-m", "pip", "--version").code != 0
-    assert built.container.run("sh", "-c", "for tool in sh cc gcc make; do command -v $tool; done").out == "/usr/bin/sh\n"
+    assert (
+        built.container.run("sh", "-c", "for tool in sh cc gcc make; do command -v $tool; done").out == "/usr/bin/sh\n"
+    )
 
 
 def test_what_was_built_is_what_the_dockerfile_says(built: Run) -> None:
@@ -163,8 +176,8 @@ def test_the_user_is_a_number_that_is_not_roots() -> None:
 
 
 def test_what_is_served_is_exposed_and_the_database_is_on_the_volume() -> None:
-    served = [SETTINGS.env[name].removeprefix("0.0.0.0:") for name in ("AKA_GRPC_ADDRESS", "AKA_REST_ADDRESS")]
-    assert served == SETTINGS.ports
+    served = [SETTINGS.env[name].removeprefix("0.0.0.0:") for name in sorted(SETTINGS.env) if name.endswith("_ADDRESS")]
+    assert sorted(served) == sorted(SETTINGS.ports)
     assert [SETTINGS.env["AKA_DATABASE_URL"]] == [f"sqlite:///{volume}/aka.db" for volume in SETTINGS.volumes]
 
 

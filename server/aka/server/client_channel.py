@@ -1,12 +1,16 @@
 """The channel to a server that is called, with TLS or without."""
 
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import grpc
 
 from aka.server.tls import describe, load_authorities, load_pair
+
+_DIRECT: Final = [("grpc.enable_http_proxy", 0)]
+"""Or `http_proxy`, which containers often have for the way out, would be asked for a server beside this process."""
 
 
 class ServerTls(NamedTuple):
@@ -38,14 +42,14 @@ class ServerTls(NamedTuple):
 def client_channel(address: str, tls: ServerTls | None) -> grpc.Channel:
     """Return a channel to `HOST:PORT` or `unix:/path`; without `tls` there is none."""
     if tls is None:
-        return grpc.insecure_channel(address)
+        return grpc.insecure_channel(address, _DIRECT)
     return grpc.secure_channel(address, _credentials(tls), _options(tls))
 
 
 def aio_channel(address: str, tls: ServerTls | None) -> grpc.aio.Channel:
     """Return the same for asyncio."""
     if tls is None:
-        return grpc.aio.insecure_channel(address)
+        return grpc.aio.insecure_channel(address, _DIRECT)
     return grpc.aio.secure_channel(address, _credentials(tls), _options(tls))
 
 
@@ -54,5 +58,5 @@ def _credentials(tls: ServerTls) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(tls.ca, key, cert)
 
 
-def _options(tls: ServerTls) -> list[tuple[str, str]]:
-    return [("grpc.ssl_target_name_override", tls.name)] if tls.name else []
+def _options(tls: ServerTls) -> Sequence[tuple[str, str | int]]:
+    return [*_DIRECT, ("grpc.ssl_target_name_override", tls.name)] if tls.name else _DIRECT
