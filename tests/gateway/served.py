@@ -26,6 +26,7 @@ from aka.server.servicer import AliasServicer
 from aka.server.store.sqlite_check import check_file
 from aka.v1 import alias_service_pb2 as v1
 from aka.v1.alias_service_pb2_grpc import AliasServiceStub
+from tests.gateway.described import check_described
 from tests.grpc.wire import KEY, Server, serving
 
 STUBS: Final = ("in process", "over gRPC")
@@ -229,10 +230,15 @@ async def gateway_over(
         stub = await stack.enter_async_context(stub_to(kind, server))
         admin = await stack.enter_async_context(stub_to(kind, server, ADMIN_SERVICE))
         address = await stack.enter_async_context(rest(stub, admin, readiness, cors_origins))
-        client = httpx.AsyncClient(base_url=f"http://{address}", timeout=30, trust_env=False)
-        await stack.enter_async_context(client)
+        client = await stack.enter_async_context(client_of(address))
         yield Gateway(address, client, server, trouble, readiness)
     assert check_file(str(database)).faults == []
+
+
+def client_of(address: str) -> httpx.AsyncClient:
+    """Return a client of a gateway that wants every answer to be as the OpenAPI document says."""
+    hooks = {"response": [check_described]}
+    return httpx.AsyncClient(base_url=f"http://{address}", timeout=30, trust_env=False, event_hooks=hooks)
 
 
 def new_workspaces(server: Server, count: int) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ from aka.server.gateway.refusal import HTTP_STATUS, refusal_of
 from aka.server.store import group
 from aka.v1 import alias_service_pb2 as v1
 from aka.v1.alias_service_pb2_grpc import AliasServiceStub
-from tests.gateway.served import CONNECT, ENDPOINTS, Gateway, as_json, rest
+from tests.gateway.served import CONNECT, ENDPOINTS, Gateway, as_json, client_of, rest
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -200,7 +200,7 @@ async def cut_off() -> AsyncIterator[httpx.AsyncClient]:
         async with (
             grpc.aio.insecure_channel(f"127.0.0.1:{bound.getsockname()[1]}", options=[own]) as channel,
             rest(AliasServiceStub(channel), AdminServiceStub(channel), asyncio.Event()) as address,
-            httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as client,
+            client_of(address) as client,
         ):
             yield client
 

@@ -1,13 +1,19 @@
 """Altertable's dialect: `POST /alias` and `POST /identify`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aka.server.gateway import body
 from aka.server.gateway.answer import Answer
 from aka.server.gateway.calls import Caller, Stub, bearer
+from aka.server.gateway.operation import Operation, Security
 from aka.server.gateway.refusal import GATEWAYS_OWN, MALFORMED, UNKNOWN_ENVIRONMENT, Refusal, refusal_of
+from aka.server.gateway.schema import NO_PROFILE_DATA, Schema, an_answer, an_object, array, number, optional_text, text
 from aka.v1 import alias_service_pb2 as v1
+
+NAME: Final = "Altertable"
+SECURITY: Final[Security] = ({"x-api-key": []}, {"bearer": []})
+CODE: Final = "error_code"
 
 ENVIRONMENTS: Final = frozenset({"production"})
 OK: Final = Answer(200, {"ok": True, "error_code": None})
@@ -130,3 +136,71 @@ def _as_sent(path: str) -> str:
     within, dot, name = path.rpartition(".")
     item = "" if within.startswith("aliases_to_identify") else within.removeprefix("requests") + dot
     return item + _NAMES.get(name, name)
+
+
+def error(codes: Sequence[str]) -> Schema:
+    """Return the schema of an error that has one of these codes. An array of which items failed has any code."""
+    if FAILED not in codes:
+        return _error(codes)
+    item = {
+        "index": number("The first item that failed, from 0."),
+        "succeeded": number("How many items were done."),
+    }
+    return {"anyOf": [_error(codes), _error(sorted(set(CODES.values())), **item)]}
+
+
+def _error(codes: Sequence[str], **more: Schema) -> Schema:
+    return an_answer(
+        {
+            "ok": {"const": False},
+            "error_code": text("What was wrong, for programs.", enum=list(codes)),
+            "message": text("What was wrong: a reason, and a sentence for people."),
+            **more,
+        }
+    )
+
+
+_ENVIRONMENT: Final[dict[str, Schema]] = {
+    "environment": {"enum": [*sorted(ENVIRONMENTS), None]},
+    "timestamp": {"type": ["string", "number", "null"], "description": "Taken, and not kept."},
+    **NO_PROFILE_DATA,
+}
+
+_PAIR: Final = an_object(
+    {
+        "distinct_id": text("Any id of the user; one that is unknown is made.", minLength=1, maxLength=400),
+        "alias_id": optional_text("The id to link. Two users that both exist are joined.", maxLength=400),
+        "new_user_id": optional_text("Another name of `alias_id`.", maxLength=400),
+        **_ENVIRONMENT,
+    },
+    required=("distinct_id",),
+    anyOf=[an_object({name: text(minLength=1)}, required=(name,)) for name in ("alias_id", "new_user_id")],
+)
+
+_DONE: Final[dict[str, Schema]] = {"ok": {"const": True}, "error_code": {"const": None}}
+
+OPERATIONS: Final = (
+    Operation(
+        ("/alias",),
+        alias,
+        request={"anyOf": [_PAIR, array(_PAIR, minItems=1, maxItems=body.MAX_ITEMS["requests"])]},
+        example={"distinct_id": "user_123", "alias_id": "stripe:cus_abc123"},
+        status=200,
+        answer=an_answer(_DONE),
+    ),
+    Operation(
+        ("/identify",),
+        identify,
+        request=an_object(
+            {
+                "distinct_id": text("The id to know the user by.", minLength=1, maxLength=400),
+                "anonymous_id": optional_text("What the user was known by before; linked where that is free."),
+                **_ENVIRONMENT,
+            },
+            required=("distinct_id",),
+        ),
+        example={"distinct_id": "user_123", "anonymous_id": "session-1"},
+        status=200,
+        answer=an_answer(_DONE | {"message": text("Why the `anonymous_id` was not linked.")}, optional=("message",)),
+    ),
+)

@@ -1,9 +1,9 @@
 """The gateway's HTTP application: paths, and what goes around every request."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
-from typing import Any, Final, ParamSpec, Protocol
+from typing import Final, ParamSpec
 
 import msgspec
 from starlette.applications import Starlette
@@ -14,33 +14,24 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from aka.server import logs
-from aka.server.gateway import altertable, appizer, body, braze, connect, cors
+from aka.server.gateway import altertable, appizer, body, braze, connect, cors, docs_page, openapi
 from aka.server.gateway.answer import Answer
 from aka.server.gateway.calls import Caller, Stub
 from aka.server.gateway.closing import and_close
+from aka.server.gateway.operation import Dialect, Handle
 from aka.server.gateway.refusal import Refusal
 from aka.server.metrics import HttpMetrics, Outcomes
 
 P = ParamSpec("P")
 
-Handle = Callable[[Any, Caller, Stub], Awaitable[Answer]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 Ready = Callable[[], Awaitable[bool]]
 
 JSON: Final = "application/json"
 RETRY_AFTER: Final = 1
 
-
-class Dialect(Protocol):
-    """What a dialect's module has beside its endpoints."""
-
-    def authorization(self, headers: Mapping[str, str], sent: Any) -> str | None:
-        """Return the `Bearer KEY` of a request, wherever the dialect has it."""
-        ...
-
-    def refuse(self, refusal: Refusal) -> Answer:
-        """Say why a request was refused."""
-        ...
+DIALECTS: Final[tuple[Dialect, ...]] = (altertable, appizer, braze)
+"""The first is found the soonest."""
 
 
 def create_app(
@@ -59,29 +50,35 @@ def create_app(
             return _respond(Answer(200, {"status": "ready"}))
         return _respond(Answer(503, {"status": "not ready"}))
 
+    described = openapi.document(DIALECTS)
+    as_json, as_page = msgspec.json.encode(described), docs_page.write(described)
+
+    async def openapi_json(request: Request) -> Response:
+        return Response(as_json, 200, media_type=JSON)
+
+    async def docs(request: Request) -> Response:
+        return Response(as_page, 200, docs_page.HEADERS, "text/html")
+
     def route(method: str, path: str, endpoint: Endpoint) -> Route:
         return Route(path, _counted(endpoint, metrics.endpoints[path]), methods=[method])
-
-    def post(path: str, dialect: Dialect, handle: Handle) -> Route:
-        return route("POST", path, _endpoint(stub, dialect, handle))
 
     def rpcs(service: str, called: object) -> Route:
         return route("POST", f"/{service}/{{method}}", _connect_endpoint(called, service))
 
     app = Starlette(
         routes=[
-            post("/v1/users/aliases", appizer, appizer.aliases),
-            post("/users/aliases", appizer, appizer.aliases),
-            post("/v1/users", appizer, appizer.users),
-            post("/users", appizer, appizer.users),
-            post("/alias", altertable, altertable.alias),
-            post("/identify", altertable, altertable.identify),
-            post("/users/alias/new", braze, braze.new_aliases),
-            post("/users/identify", braze, braze.identify),
+            *(
+                route("POST", path, _endpoint(stub, dialect, operation.handle))
+                for dialect in DIALECTS
+                for operation in dialect.OPERATIONS
+                for path in operation.paths
+            ),
             rpcs("aka.v1.AliasService", stub),
             rpcs("aka.admin.v1.AdminService", admin),
             route("GET", "/healthz", healthz),
             route("GET", "/readyz", readyz),
+            route("GET", "/openapi.json", openapi_json),
+            route("GET", "/docs", docs),
         ],
         middleware=[cors.middleware(cors_origins)] if cors_origins else [],
         exception_handlers={HTTPException: _counted(_no_such_endpoint, metrics.endpoints["other"])},  # type: ignore[dict-item]
@@ -153,7 +150,7 @@ def _bug(bug: Exception, request: Request, caller: Caller) -> Refusal:
 async def _no_such_endpoint(request: Request, error: HTTPException) -> Response:
     code = "METHOD_NOT_ALLOWED" if error.status_code == 405 else "NOT_FOUND"
     what = f"{request.method} {request.url.path}"
-    answer = appizer.error(error.status_code, code, f"There is no {what}")
+    answer = appizer.error_answer(error.status_code, code, f"There is no {what}")
     response = _respond(answer, Caller.of(request.headers))
     response.headers.update(error.headers or {})
     return response

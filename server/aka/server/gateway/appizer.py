@@ -1,12 +1,13 @@
 """Appizer's dialect: `POST /users/aliases` and `POST /users`, with or without `/v1`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
 from aka.server.gateway import body
 from aka.server.gateway.answer import Answer
 from aka.server.gateway.calls import Caller, Stub
+from aka.server.gateway.operation import Operation, Security
 from aka.server.gateway.refusal import (
     MALFORMED,
     MEDIA_TYPE,
@@ -17,7 +18,12 @@ from aka.server.gateway.refusal import (
     Refusal,
     refusal_of,
 )
+from aka.server.gateway.schema import NO_PROFILE_DATA, Schema, an_answer, an_object, one_of, optional_text, text
 from aka.v1 import alias_service_pb2 as v1
+
+NAME: Final = "Appizer"
+SECURITY: Final[Security] = ({"bearer": []},)
+CODE: Final = "code"
 
 CODES: Final = {
     MALFORMED: "INVALID_REQUEST",
@@ -95,10 +101,10 @@ def refuse(refusal: Refusal) -> Answer:
     """Say in Appizer's shape why a request was refused."""
     status = refusal.http_status
     code = CODES.get(refusal.reason) or CODES_BY_STATUS[status]
-    return error(status, code, refusal.message, refusal.metadata)
+    return error_answer(status, code, refusal.message, refusal.metadata)
 
 
-def error(status: int, code: str, message: str, details: dict[str, str] | None = None) -> Answer:
+def error_answer(status: int, code: str, message: str, details: dict[str, str] | None = None) -> Answer:
     """Write an error of Appizer's shape."""
     phrase = PHRASES.get(status) or HTTPStatus(status).phrase
     return Answer(status, {"error": phrase, "message": message, "code": code, "details": details or {}})
@@ -109,3 +115,67 @@ def _of_the_call(refusal: Refusal) -> Refusal:
     path = "aliases_to_identify[0].external_id"
     metadata = {name: value.replace(path, "user_id") for name, value in refusal.metadata.items()}
     return Refusal(refusal.reason, refusal.message.replace(path, "user_id"), metadata=metadata)
+
+
+def error(codes: Sequence[str]) -> Schema:
+    """Return the schema of an error that has one of these codes."""
+    return an_answer(
+        {
+            "error": text("The HTTP status in words."),
+            "message": text("What was wrong, for people."),
+            "code": text("What was wrong, for programs.", enum=list(codes)),
+            "details": {
+                "type": "object",
+                "additionalProperties": text(),
+                "description": "The values of the message, such as `field`, or `limit`, `window` and `retry_after`.",
+            },
+        }
+    )
+
+
+OPERATIONS: Final = (
+    Operation(
+        ("/v1/users/aliases", "/users/aliases"),
+        aliases,
+        request=an_object(
+            {
+                "user_id": optional_text("Any id of the user.", minLength=1, maxLength=400),
+                "primary_user_id": optional_text("The user's profile id, in place of `user_id`.", format="uuid"),
+                "alias_id": text("The id to link.", minLength=1, maxLength=400),
+                **NO_PROFILE_DATA,
+            },
+            required=("alias_id",),
+            **one_of("user_id", "primary_user_id"),
+        ),
+        example={"user_id": "user_123", "alias_id": "legacy_999"},
+        status=200,
+        answer=an_answer(
+            {
+                "success": {"const": True},
+                "alias_id": text("The alias as given."),
+                "user_id": text("The user as given; where `primary_user_id` was given, its primary or profile id."),
+                "message": {"const": "Alias created"},
+            }
+        ),
+        refusals=frozenset({"USER_NOT_FOUND", "PROFILE_NOT_FOUND", "IDENTIFIED_PROFILE", "TOO_MANY_IDENTIFIERS"}),
+    ),
+    Operation(
+        ("/v1/users", "/users"),
+        users,
+        request=an_object(
+            {"user_id": text("The id to know the user by.", minLength=1, maxLength=400)},
+            required=("user_id",),
+            additionalProperties={"enum": [None, "", {}, []]},
+        ),
+        example={"user_id": "user_123"},
+        status=200,
+        answer=an_answer(
+            {
+                "success": {"const": True},
+                "user_id": text("The profile id.", format="uuid"),
+                "external_id": text("The `user_id` as given."),
+                "message": text(enum=["User created", "User updated"]),
+            }
+        ),
+    ),
+)

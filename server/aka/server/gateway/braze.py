@@ -1,13 +1,19 @@
 """Braze's dialect: `POST /users/alias/new` and `POST /users/identify`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from aka.server.gateway import body
 from aka.server.gateway.answer import Answer
 from aka.server.gateway.calls import Caller, Stub, bearer
+from aka.server.gateway.operation import Operation, Security
 from aka.server.gateway.refusal import MALFORMED, Refusal
+from aka.server.gateway.schema import Schema, an_answer, an_object, array, number, optional_text, text
 from aka.v1 import alias_service_pb2 as v1
+
+NAME: Final = "Braze"
+SECURITY: Final[Security] = ({"bearer": []}, {})
+CODE: Final[str | None] = None
 
 T = TypeVar("T")
 
@@ -84,3 +90,71 @@ def _processed(answered: v1.CreateAliasesResponse | v1.IdentifyResponse, field: 
         if result.HasField("error")
     ]
     return Answer(201, answer | ({"errors": errors} if errors else {}))
+
+
+def error(codes: Sequence[str]) -> Schema:
+    """Return the schema of an error; it has no code."""
+    return an_answer({"message": text("What was wrong, for people."), "errors": array({}, maxItems=0)})
+
+
+_PAIR: Final[dict[str, Schema]] = {
+    "alias_name": optional_text("The user alias's name. An item without it fails."),
+    "alias_label": optional_text("The user alias's label. An item without it fails."),
+}
+
+
+def _request(field: str, item: dict[str, Schema], **more: Schema) -> Schema:
+    return an_object(
+        {
+            field: array(an_object(item), minItems=1, maxItems=body.MAX_ITEMS[field]),
+            **more,
+            "api_key": optional_text("The key, where the authorization header has none."),
+        },
+        required=(field,),
+    )
+
+
+def _done(field: str) -> Schema:
+    failed = {"type": text("What was wrong."), "input_array": {"const": field}, "index": number("The item, from 0.")}
+    return an_answer(
+        {
+            "aliases_processed": number("How many items were done."),
+            "message": {"const": "success"},
+            "errors": array(an_answer(failed), "The items that failed.", minItems=1),
+        },
+        optional=("errors",),
+    )
+
+
+OPERATIONS: Final = (
+    Operation(
+        ("/users/alias/new",),
+        new_aliases,
+        request=_request(
+            "user_aliases",
+            {"external_id": optional_text("Any id of the user. Absent: an alias-only user is made."), **_PAIR},
+        ),
+        example={"user_aliases": [{"alias_name": "device-7", "alias_label": "kiosk"}]},
+        status=201,
+        answer=_done("user_aliases"),
+    ),
+    Operation(
+        ("/users/identify",),
+        identify,
+        request=_request(
+            "aliases_to_identify",
+            {
+                "external_id": optional_text("The id to know the user by. An item without it fails."),
+                "user_alias": an_object(_PAIR) | {"type": ["object", "null"]},
+            },
+            merge_behavior={"enum": [*_BEHAVIORS]},
+        ),
+        example={
+            "aliases_to_identify": [
+                {"external_id": "user_456", "user_alias": {"alias_name": "device-7", "alias_label": "kiosk"}}
+            ]
+        },
+        status=201,
+        answer=_done("aliases_to_identify"),
+    ),
+)

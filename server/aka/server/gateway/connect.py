@@ -1,7 +1,8 @@
 """Every RPC as JSON: the Connect protocol's unary form, as its public specification (connectrpc.com) has it."""
 
 import base64
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from google.protobuf import json_format
@@ -15,7 +16,8 @@ from google.rpc.status_pb2 import Status
 from aka.admin.v1 import admin_service_pb2 as admin_v1
 from aka.server.gateway.answer import Answer
 from aka.server.gateway.body import MAX_ITEMS, as_object, decode, wrong_type
-from aka.server.gateway.refusal import MALFORMED, TOO_LARGE, TOO_SLOW, Refusal
+from aka.server.gateway.refusal import GATEWAYS_OWN, MALFORMED, TOO_LARGE, TOO_SLOW, Refusal
+from aka.server.gateway.schema import Schema, an_answer, array, text
 from aka.v1 import alias_service_pb2 as v1
 
 JSON: Final = "application/json"
@@ -32,6 +34,22 @@ SERVICES: Final = {
     )
 }
 """The request's and the response's class of each RPC of each service."""
+
+EXAMPLES: Final = {
+    "Alias": {"user_id": "user_123", "alias_id": "legacy_999"},
+    "BatchAlias": {"requests": [{"user_id": "user_123", "alias_id": "stripe:cus_abc123"}]},
+    "CreateAliases": {"user_aliases": [{"alias_name": "device-7", "alias_label": "kiosk"}]},
+    "Identify": {"aliases_to_identify": [{"external_id": "user_123", "anonymous_id": "session-1"}]},
+    "Resolve": {"identifiers": [{"id": "legacy_999"}, {"id": "nobody"}]},
+    "GetProfile": {"identifier": {"id": "user_123"}},
+    "DeleteAlias": {"id": "legacy_999", "allow_missing": True},
+    "CreateKey": {"name": "billing", "permissions": ["profiles.read", "aliases.write"]},
+    "ListKeys": {"page_size": 10},
+    "RevokeKey": {"key_id": "01a20548-0ea1-7342-ac66-b0e00d6272a9"},
+    "CreateWorkspace": {"name": "staging"},
+    "ListWorkspaces": {},
+}
+"""A request of each RPC."""
 
 _HTTP: Final = {
     code_pb2.CANCELLED: 499,
@@ -125,6 +143,34 @@ def refuse(refusal: Refusal) -> Answer:
     return Answer(_HTTP.get(status.code, 500) if refusal.status else refusal.http_status, answer)
 
 
+def codes() -> dict[int, list[str]]:
+    """Return the codes that errors of each HTTP status have."""
+    found: dict[int, set[str]] = defaultdict(set)
+    for code, status in _HTTP.items():
+        found[status].add(_name(code))
+    for reason in GATEWAYS_OWN:
+        answer = refuse(Refusal(reason, ""))
+        found[answer.status].add(answer.body["code"])
+    return {status: sorted(names) for status, names in found.items()}
+
+
+def error(codes: Sequence[str]) -> Schema:
+    """Return the schema of the protocol's error JSON that has one of these codes."""
+    detail = {
+        "type": text("The detail's message type, such as `google.rpc.ErrorInfo`."),
+        "value": text("The message in base64 without padding.", contentEncoding="base64"),
+        "debug": {"type": "object", "additionalProperties": True, "description": "The message as JSON."},
+    }
+    return an_answer(
+        {
+            "code": text("What was wrong, for programs.", enum=list(codes)),
+            "message": text("What was wrong, for people."),
+            "details": array(an_answer(detail), "ErrorInfo, BadRequest, RetryInfo, RequestInfo."),
+        },
+        optional=("details",),
+    )
+
+
 def unknown_method(service: str, name: str) -> Refusal:
     """Say that there is no such RPC."""
     return _unimplemented(f"{service} has no method {name}")
@@ -171,8 +217,12 @@ def _check_types(sent: Any, message: Any, name: str) -> None:
                 _check_types(inner, field.message_type, path)
             elif (field.message_type or field.type == FieldDescriptor.TYPE_STRING) and not isinstance(inner, str):
                 raise wrong_type(path, "a string", inner)
-            elif field.enum_type is not None and isinstance(inner, str) and inner not in field.enum_type.values_by_name:
-                raise Refusal(MALFORMED, f"{path} is {inner!r}, which is none of its values", metadata={"field": path})
+            elif field.enum_type is not None:
+                if isinstance(inner, str) and inner not in field.enum_type.values_by_name:
+                    told = f"{path} is {inner!r}, which is none of its values"
+                    raise Refusal(MALFORMED, told, metadata={"field": path})
+                if isinstance(inner, bool) or (isinstance(inner, float) and not inner.is_integer()):
+                    raise wrong_type(path, "a name or a whole number", inner)
 
 
 def _field(message: Any, key: str) -> Any:
