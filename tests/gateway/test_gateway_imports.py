@@ -12,7 +12,7 @@ import aka.server.gateway
 PACKAGE = "aka.server.gateway"
 FILES = sorted(Path(aka.server.gateway.__file__).parent.glob("*.py"))
 
-MAY_BE_IMPORTED = (PACKAGE, "aka.server.logs", "aka.server.metrics", "aka.server.request_ids", "aka.v1")
+MAY_BE_IMPORTED = (PACKAGE, "aka.admin.v1", "aka.server.logs", "aka.server.metrics", "aka.server.request_ids", "aka.v1")
 """Of aka."""
 
 
