@@ -11,7 +11,7 @@ from aka.server.store.sqlite_file import migrations
 from tests.cli.command import aka, environment
 from tests.cli.conftest import Meanwhile, Run
 
-COMMANDS = ["serve", "migrate", "check", "health", "backup", "restore", "version"]
+COMMANDS = ["serve", "keys", "workspaces", "migrate", "check", "health", "backup", "restore", "version"]
 
 
 def damage(database: Path, statement: str) -> None:

@@ -14,7 +14,7 @@ from google.rpc import code_pb2
 from aka.server.__main__ import main
 from aka.server.config import SETTINGS
 from aka.server.errors import PREFIX, STATUS
-from aka.server.methods import METHODS
+from aka.server.methods import ADMIN_SERVICE, SERVICE, SERVICES
 from aka.v1 import alias_service_pb2 as v1
 from tests.docs.pages import ROOT, blocks, code, examples, prose, table
 
@@ -61,10 +61,10 @@ def test_the_settings_table_tells_every_setting() -> None:
     ]
 
 
-def test_the_rpc_table_is_the_service() -> None:
-    told = [(*code(name), tuple(code(permission))) for name, _, permission in table("README.md", "## The RPCs")]
-    methods = v1.DESCRIPTOR.services_by_name["AliasService"].methods
-    assert told == [(method.name, METHODS[method.name].permissions) for method in methods]
+@pytest.mark.parametrize(("heading", "service"), [("## The RPCs", SERVICE), ("### For operators", ADMIN_SERVICE)])
+def test_a_table_of_rpcs_is_the_service(heading: str, service: str) -> None:
+    told = [(*code(name), tuple(code(permission))) for name, _, permission in table("README.md", heading)]
+    assert told == [(name, method.permissions) for name, method in SERVICES[service].items()]
 
 
 def test_the_error_table_is_the_one_from_reason_to_status() -> None:
