@@ -7,7 +7,7 @@ RUN python -m venv --without-pip /opt/aka
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY protos protos
 COPY server server
-RUN pip --python /opt/aka/bin/python install -c constraints.txt '.[server]'
+RUN pip --python /opt/aka/bin/python install -c constraints.txt '.[server,telemetry]'
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="aka" \

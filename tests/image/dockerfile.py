@@ -47,7 +47,7 @@ def read_steps() -> list[Step]:
 
 
 def settings_of(steps: Sequence[Step]) -> Settings:
-    """Return what the last stage's instructions say, which must be those that this knows."""
+    """Return what the last stage says."""
     last = {step.name: step.value for step in steps if step.stage == steps[-1].stage}
     return Settings(
         env=dict(word.split("=", 1) for word in shlex.split(last["ENV"])),

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +171,13 @@ def test_what_was_built_is_what_the_dockerfile_says(built: Run) -> None:
 def test_the_dockerfile_names_its_base_by_a_version_and_no_registry() -> None:
     bases = {step.value.split()[0] for step in STEPS if step.name == "FROM"}
     assert bases == {"python:3.11-slim-bookworm"}
+
+
+def test_the_image_has_every_extra_that_is_not_for_development() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    installed = [re.search(r"'\.\[(.*)\]'$", step.value) for step in STEPS if "pip" in step.value]
+    extras = {extra for found in installed if found for extra in found[1].split(",")}
+    assert project["optional-dependencies"].keys() - {"bench", "dev"} <= extras
 
 
 def test_the_user_is_a_number_that_is_not_roots() -> None:
