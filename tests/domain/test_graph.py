@@ -4,7 +4,7 @@ from itertools import count
 
 import pytest
 
-from aka.server.domain.changes import Created, Identified, Linked, Merged, Unlinked
+from aka.server.domain.changes import Change, Created, Identified, Linked, Merged, Unlinked
 from aka.server.domain.graph import Graph, Link, Missing, Profile
 from aka.server.domain.identifiers import id_of, uuid_text
 from aka.server.domain.journal import Counts, History
@@ -14,7 +14,7 @@ from aka.server.store.store import AnsweredBefore, Once
 from aka.v1 import alias_service_pb2 as v1
 from tests.domain.world import UNKNOWN, World, alias, call, create_alias, delete_alias, identify, pair, profile_id
 
-A, B, C = profile_id(1), profile_id(2), profile_id(3)
+A, B, C, D = map(profile_id, (1, 2, 3, 4))
 NOW = 1000
 
 
@@ -323,6 +323,38 @@ def test_taking_an_identification_back_makes_the_primary_id_an_anonymous_id_agai
     assert history.profiles[A].primary is None
 
 
-def test_a_change_that_cannot_follow_is_an_error() -> None:
-    with pytest.raises(KeyError):
-        summed_up(Linked(A, id_of("a"), False))
+MISFITS = {
+    "a profile made twice": Created(A, id_of("new"), False, False),
+    "a profile made of what is linked": Created(D, id_of("a"), True, False),
+    "a link to nobody": Linked(D, id_of("new"), False),
+    "a link to a tombstone": Linked(B, id_of("new"), False),
+    "a link of what is linked": Linked(A, id_of("b"), False),
+    "an unlinking of what is free": Unlinked(A, id_of("new"), A, False, 1),
+    "an unlinking from another profile": Unlinked(C, id_of("b"), B, True, 2),
+    "an unlinking of another origin": Unlinked(A, id_of("b"), A, True, 2),
+    "an unlinking of an anonymous id as none": Unlinked(A, id_of("b"), B, False, 2),
+    "an unlinking of another time": Unlinked(A, id_of("b"), B, True, 9),
+    "an identification by what is free": Identified(C, id_of("new"), False),
+    "an identification by another profile's id": Identified(C, id_of("b"), True),
+    "an identification of who is identified": Identified(A, id_of("b"), True),
+    "an identification by an anonymous id as none": Identified(C, id_of("c"), False),
+    "a merge with itself": Merged(C, C, None, 3, 3, False),
+    "a merge of a tombstone": Merged(B, C, None, 2, 3, False),
+    "a merge into a tombstone": Merged(C, B, None, 3, 2, False),
+    "a merge of another primary id": Merged(C, A, "c", 3, 1, False),
+    "a merge of another age": Merged(C, A, None, 9, 1, False),
+    "a merge into another age": Merged(C, A, None, 3, 9, False),
+}
+
+
+@pytest.mark.parametrize("change", MISFITS.values(), ids=MISFITS.keys())
+def test_a_change_that_cannot_follow_or_be_taken_back_is_an_error(change: Change) -> None:
+    begun = (
+        Created(A, id_of("a"), True, False),
+        Created(B, id_of("b"), False, True),
+        Created(C, id_of("c"), False, True),
+        Merged(B, A, None, 2, 1, False),
+    )
+    summed_up(*begun)
+    with pytest.raises(ValueError, match=type(change).__name__):
+        summed_up(*begun, change)

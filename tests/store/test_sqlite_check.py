@@ -77,6 +77,7 @@ def test_a_file_in_order_has_no_faults(file: Path) -> None:
 
 
 UPDATE = "UPDATE profiles SET"
+MISFIT = "it does not fit what the entries before it add up to"
 MORE = "INSERT INTO identifiers (workspace, label, name, origin, anonymous, linked_at) VALUES"
 DAMAGES = {
     "a survivor that is two steps away": (
@@ -203,7 +204,63 @@ DAMAGES = {
     ),
     "a journal entry about a profile that is unknown": (
         "UPDATE journal SET profile = zeroblob(16) WHERE kind = 'linked' AND name = 'card'",
-        "it changes what no entry before it made",
+        MISFIT,
+    ),
+    "a journal entry that links what is linked": (
+        "UPDATE journal SET name = 'cid-card' WHERE kind = 'linked' AND name = 'scrap'",
+        MISFIT,
+    ),
+    "a journal entry that makes who is there": (
+        "UPDATE journal SET profile = :ann WHERE kind = 'created' AND name = 'dan'",
+        MISFIT,
+    ),
+    "a journal entry that makes a primary id what none was": (
+        "UPDATE journal SET flag = 0 WHERE kind = 'created' AND name = 'cid'",
+        MISFIT,
+    ),
+    "a journal entry that unlinks from another profile": (
+        "UPDATE journal SET profile = :dan WHERE kind = 'unlinked'",
+        MISFIT,
+    ),
+    "a journal entry that unlinks what had another origin": (
+        "UPDATE journal SET other = :dan WHERE kind = 'unlinked'",
+        MISFIT,
+    ),
+    "a journal entry that unlinks what was linked at another time": (
+        "UPDATE journal SET linked_at = 9 WHERE kind = 'unlinked'",
+        MISFIT,
+    ),
+    "a journal entry that unlinks what was no anonymous id as one": (
+        "UPDATE journal SET anonymous = 1 WHERE kind = 'unlinked'",
+        MISFIT,
+    ),
+    "a journal entry that lacks what an undo needs": (
+        "UPDATE journal SET created_at = NULL WHERE kind = 'merged' AND profile = :ann",
+        MISFIT,
+    ),
+    "a journal entry that identifies who is identified": (
+        "UPDATE journal SET kind = 'identified' WHERE kind = 'unlinked'",
+        MISFIT,
+    ),
+    "a journal entry that merges somebody with himself": (
+        "UPDATE journal SET other = profile WHERE kind = 'merged' AND profile = :ann",
+        MISFIT,
+    ),
+    "a journal entry that merges into a tombstone": (
+        "UPDATE journal SET profile = :cid WHERE kind = 'merged' AND profile = :ann",
+        MISFIT,
+    ),
+    "a journal entry that merges with another primary id": (
+        "UPDATE journal SET name = 'card' WHERE kind = 'merged' AND profile = :bob",
+        MISFIT,
+    ),
+    "a journal entry that merges who was made at another time": (
+        "UPDATE journal SET other_created_at = 9 WHERE kind = 'merged' AND profile = :bob",
+        MISFIT,
+    ),
+    "a journal entry that merges into who was made at another time": (
+        "UPDATE journal SET created_at = 9 WHERE kind = 'merged' AND profile = :bob",
+        MISFIT,
     ),
     "a journal entry about another profile": (
         "UPDATE journal SET profile = :dan WHERE kind = 'linked' AND name = 'card'",

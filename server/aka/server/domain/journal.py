@@ -36,7 +36,12 @@ class History:
     profiles: dict[ProfileId, Record] = field(default_factory=dict)
 
     def apply(self, change: Change, at: int) -> None:
-        """Make a change that was made `at` (microseconds since the epoch). KeyError where it cannot follow."""
+        """Make a change that was made `at` (microseconds since the epoch).
+
+        ValueError where it cannot follow those before it, or where taking it back would not restore what they made.
+        """
+        if not self._fits(change):
+            raise ValueError(change)
         match change:
             case Created(profile, identifier, primary, anonymous):
                 self.profiles[profile] = Record(identifier.name if primary else None, at, at)
@@ -74,6 +79,42 @@ class History:
                 lost = self.profiles[loser]
                 lost.primary, lost.parent, lost.orphaned = loser_primary, None, False
                 self.profiles[survivor].created_at = survivor_created_at
+
+    def _fits(self, change: Change) -> bool:
+        """Whether a change can follow, and tells truly of what it takes away."""
+        match change:
+            case Created(profile, identifier):
+                return profile not in self.profiles and identifier not in self.links
+            case Linked(profile, identifier):
+                return self._lives(profile) and identifier not in self.links
+            case Unlinked(profile, identifier, origin, anonymous, linked_at):
+                return self._whose(identifier) == profile and self.links[identifier] == (origin, anonymous, linked_at)
+            case Identified(profile, identifier, anonymous):
+                return (
+                    self._whose(identifier) == profile
+                    and self.profiles[profile].primary is None
+                    and self.links[identifier].anonymous == anonymous
+                )
+            case Merged(loser, survivor, loser_primary, loser_created_at, survivor_created_at):
+                if loser == survivor or not (self._lives(loser) and self._lives(survivor)):
+                    return False
+                lost, kept = self.profiles[loser], self.profiles[survivor]
+                found = lost.primary, lost.created_at, kept.created_at
+                return found == (loser_primary, loser_created_at, survivor_created_at)
+
+    def _lives(self, profile: ProfileId) -> bool:
+        record = self.profiles.get(profile)
+        return record is not None and record.parent is None
+
+    def _whose(self, identifier: Identifier) -> ProfileId | None:
+        """Return the living profile that an identifier is on; None where it is free."""
+        link = self.links.get(identifier)
+        if link is None:
+            return None
+        profile = link.origin
+        while (parent := self.profiles[profile].parent) is not None:
+            profile = parent
+        return profile
 
     def survivors(self) -> dict[ProfileId, ProfileId]:
         """Return the living profile that each profile leads to."""

@@ -127,8 +127,8 @@ def _journal_faults(connection: sqlite3.Connection, workspace: Workspace) -> Ite
             return
         try:
             history.apply(change, at)
-        except KeyError:
-            yield f"journal {sequence}: it changes what no entry before it made"
+        except ValueError:
+            yield f"journal {sequence}: it does not fit what the entries before it add up to"
             return
     survivors, counts = history.survivors(), history.counts()
     for profile, survivor, record, counted in _stored_profiles(connection, workspace):
