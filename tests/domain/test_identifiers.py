@@ -65,7 +65,9 @@ def test_an_id_with_a_control_character_is_refused(place: str, control: str) -> 
 
 
 def test_a_control_character_is_told_by_its_number_and_never_shown() -> None:
-    assert refused_id("a\x1bb").message == "alias_id has a control character (U+001B) at position 1"
+    refusal = refused_id("a\x1bb")
+    assert refusal.message == "alias_id has a control character (U+001B) at position 1"
+    assert refusal.metadata == {"field": "alias_id", "character": "U+001B", "position": "1"}
 
 
 @pytest.mark.parametrize("value", ["\ud800", "a\udfff", "\ud83d"])

@@ -237,6 +237,7 @@ async def test_a_negative_page_size_is_refused(wire: Wire) -> None:
         "INVALID_VALUE",
         "page_size",
     )
+    assert refusal.metadata == {"field": "page_size", "value": "-1"}
 
 
 @pytest.mark.parametrize(

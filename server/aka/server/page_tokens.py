@@ -17,7 +17,7 @@ MAX_PAGE: Final = 1000
 def page_size(asked: int) -> int:
     """Return how many items a page may have; INVALID_VALUE at `page_size` where fewer than none are asked for."""
     if asked < 0:
-        raise invalid_value("page_size", f"is {asked}; 0 or more is expected (0: {DEFAULT_PAGE})")
+        raise invalid_value("page_size", f"is {asked}; 0 or more is expected (0: {DEFAULT_PAGE})", value=str(asked))
     return min(asked or DEFAULT_PAGE, MAX_PAGE)
 
 

@@ -84,5 +84,7 @@ def checked_text(value: str, field: str, most: int) -> str:
     if size > most:
         raise invalid_value(field, f"is {size} bytes long; {most} are allowed", bytes=str(size), maximum=str(most))
     if control := _CONTROL.search(value):
-        raise invalid_value(field, f"has a control character (U+{ord(control[0]):04X}) at position {control.start()}")
+        character, position = f"U+{ord(control[0]):04X}", str(control.start())
+        why = f"has a control character ({character}) at position {position}"
+        raise invalid_value(field, why, character=character, position=position)
     return value
