@@ -238,8 +238,8 @@ class SqliteStore:
                 changes += made
             verdicts.update(zip(places, decided.verdicts, strict=True))
         if now >= self._forget_at:
-            forget_answers(connection, now - ANSWERS_ARE_KEPT_FOR)
-            self._forget_at = now + 1_000_000
+            more = forget_answers(connection, now - ANSWERS_ARE_KEPT_FOR)
+            self._forget_at = now if more else now + 1_000_000
         in_order = iter([verdicts[place] for place in range(len(calls))])
         results = [next(in_order) if isinstance(piece, Call) else piece.result(connection) for piece in group]
         return Done(results, changes, phases)

@@ -17,6 +17,10 @@ from aka.server.store.deciding import Decided
 from aka.server.store.store import Caller, Workspace
 
 
+FORGOTTEN_AT_ONCE: Final = 1000
+"""Answers that are deleted in one group, at least: more than a group keeps, so that they never grow more."""
+
+
 def write(connection: sqlite3.Connection, workspace: Workspace, graph: Graph, decided: Decided) -> None:
     """Write what was folded into the graph, the journal of it, and the answers to keep.
 
@@ -58,13 +62,14 @@ def write(connection: sqlite3.Connection, workspace: Workspace, graph: Graph, de
         )
 
 
-def forget_answers(connection: sqlite3.Connection, before: int) -> None:
-    """Delete some answers that were kept long enough."""
-    connection.execute(
+def forget_answers(connection: sqlite3.Connection, before: int) -> bool:
+    """Delete some answers that were kept long enough, and say whether there may be more."""
+    deleted = connection.execute(
         "DELETE FROM answers WHERE at <="
-        " coalesce((SELECT at FROM answers WHERE at <= ?1 ORDER BY at LIMIT 1 OFFSET 999), ?1)",
-        (before,),
+        " coalesce((SELECT at FROM answers WHERE at <= ?1 ORDER BY at LIMIT 1 OFFSET ?2), ?1)",
+        (before, FORGOTTEN_AT_ONCE - 1),
     )
+    return deleted.rowcount >= FORGOTTEN_AT_ONCE
 
 
 def read_journal(connection: sqlite3.Connection, workspace: Workspace) -> Iterator[tuple[int, int, Change]]:
