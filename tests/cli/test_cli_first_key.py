@@ -1,5 +1,6 @@
 """The first API key: given or made up, where it may be seen, and the lines that say how to call."""
 
+import asyncio
 import os
 import pty
 import re
@@ -15,7 +16,9 @@ from tempfile import TemporaryDirectory
 import grpc
 import pytest
 
+from aka.server import bootstrap, keys
 from aka.server.config import SettingsError, read_settings
+from aka.server.store.sqlite import SqliteStore
 from tests.cli.command import AKA, KEY, PATIENCE, READY, aka, environment, identify, linked, pasted, serving
 from tests.cli.conftest import Run
 
@@ -123,6 +126,49 @@ def test_a_key_that_cannot_be_written_down_is_not_installed(tmp_path: Path) -> N
     assert (ended.code, len(ended.errors)) == (1, 1)
     with closing(sqlite3.connect(tmp_path / "aka.db")) as connection:
         assert connection.execute("SELECT * FROM api_keys").fetchall() == []
+
+
+def first_key(folder: Path) -> str:
+    """Open a database, let it have its first key, and return what is in the only file of a key there is."""
+
+    async def start() -> None:
+        store = await SqliteStore.open(str(folder / "aka.db"))
+        try:
+            await bootstrap.add_first_key(store, None, folder / "aka.db.key")
+        finally:
+            await store.close()
+
+    asyncio.run(start())
+    [file] = folder.glob("*.key*")
+    assert file.name == "aka.db.key"
+    key = file.read_text().strip()
+    with closing(sqlite3.connect(folder / "aka.db")) as connection:
+        assert connection.execute("SELECT digest FROM api_keys").fetchall() == [(keys.digest(key),)]
+    return key
+
+
+def test_a_key_that_was_installed_when_a_start_was_cut_off_is_not_lost(tmp_path: Path) -> None:
+    key = first_key(tmp_path)
+    (tmp_path / "aka.db.key").rename(tmp_path / "aka.db.key.new")
+    assert first_key(tmp_path) == key
+
+
+def test_a_key_that_was_not_yet_installed_when_a_start_was_cut_off_is_installed(tmp_path: Path) -> None:
+    written = keys.new_secret()
+    (tmp_path / "aka.db.key.new").write_text(written + "\n")
+    assert first_key(tmp_path) == written
+
+
+def test_a_key_that_was_half_written_when_a_start_was_cut_off_is_not_used(tmp_path: Path) -> None:
+    written = keys.new_secret()
+    (tmp_path / "aka.db.key.new").write_text(written[:20])
+    assert not first_key(tmp_path).startswith(written[:20])
+
+
+def test_a_key_that_was_written_down_for_another_database_is_thrown_away(tmp_path: Path) -> None:
+    key = first_key(tmp_path)
+    (tmp_path / "aka.db.key.new").write_text(keys.new_secret() + "\n")
+    assert first_key(tmp_path) == key
 
 
 def test_on_a_terminal_a_made_up_key_is_shown_in_lines_that_work_as_pasted(tmp_path: Path) -> None:

@@ -16,15 +16,19 @@ async def add_first_key(store: Store, given: str | None, file: Path | None = Non
     """Install the given key, or a made-up one, with every permission, where the store has no key at all.
 
     Returns the key that was installed, which is in `file` then; None where there was one already. OSError where
-    the file cannot be written: no key is installed that nobody knows.
+    the file cannot be written: no key is installed that nobody knows. Where a start was cut off, the next one goes on
+    with the key that it had written down.
     """
     secret = given or keys.new_secret()
     draft = None if file is None else file.with_name(f"{file.name}.new")
     if draft is not None:
-        _write_down(secret, draft)
+        if left := _read(draft):
+            secret = left
+        else:
+            _write_down(secret, draft)
     added = await store.add_first_api_key(WORKSPACE, keys.new_key(secret, NAME, keys.PERMISSIONS))
     if draft is not None and file is not None:
-        if added:
+        if added or await store.find_api_key(keys.digest(secret)):
             draft.replace(file)
         else:
             draft.unlink()
@@ -34,6 +38,14 @@ async def add_first_key(store: Store, given: str | None, file: Path | None = Non
 def key_file(database: str) -> Path:
     """Return the file that a made-up key is written to: beside the database, for its owner alone."""
     return Path("aka-memory.key" if database == MEMORY else f"{database}.key")
+
+
+def _read(draft: Path) -> str | None:
+    """Return the key that was written down whole; None where there is none."""
+    if not draft.exists():
+        return None
+    secret = draft.read_text(encoding="ascii", errors="replace").strip()
+    return secret if keys.is_made_up(secret) else None
 
 
 def _write_down(secret: str, file: Path) -> None:

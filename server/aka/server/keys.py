@@ -44,9 +44,13 @@ def digest(secret: str) -> bytes:
 
 def new_key(secret: str, name: str, permissions: Collection[str], expires_at: int | None = None) -> NewApiKey:
     """Return what a store keeps of a secret. Of one that an operator chose, no part is kept to be listed."""
-    made_up = secret.startswith(PREFIX) and not looks_mistyped(secret)
-    prefix = secret[: len(PREFIX) + 4] if made_up else ""
+    prefix = secret[: len(PREFIX) + 4] if is_made_up(secret) else ""
     return NewApiKey(uuid_utils.uuid7().bytes, digest(secret), name, prefix, permissions, expires_at)
+
+
+def is_made_up(secret: str) -> bool:
+    """Whether aka made a key, by its checksum."""
+    return secret.startswith(PREFIX) and not looks_mistyped(secret)
 
 
 def looks_mistyped(secret: str) -> bool:

@@ -16,7 +16,6 @@ from aka.server.domain.identifiers import Identifier, ProfileId
 from aka.server.store.deciding import Decided
 from aka.server.store.store import Caller, Workspace
 
-
 FORGOTTEN_AT_ONCE: Final = 1000
 """Answers that are deleted in one group, at least: more than a group keeps, so that they never grow more."""
 
