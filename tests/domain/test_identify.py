@@ -229,6 +229,8 @@ def test_an_id_that_identify_links_is_an_anonymous_id(world: World) -> None:
     world.do(identify("e", "x"))
     assert world.is_anonymous_id("x")
     assert not world.is_anonymous_id("e")
+    world.do(identify("e", "y"))
+    assert world.is_anonymous_id("y")
 
 
 def test_an_alias_that_comes_as_an_anonymous_id_later_stays_an_alias(world: World) -> None:

@@ -23,7 +23,7 @@ from aka.server.store import sqlite_file
 from aka.server.store.sqlite import SqliteStore
 from aka.server.store.sqlite_check import check_file
 from aka.server.store.sqlite_file import CannotOpen, Connection, migrate_file, migrations, own, pending
-from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, Caller, NewApiKey, Once, Workspace
+from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, AnsweredBefore, Caller, NewApiKey, Once, Workspace
 from aka.v1 import alias_service_pb2 as v1
 from tests.domain.world import alias, create_alias, delete_alias, identify, pair
 from tests.store.clock import Clock
@@ -584,6 +584,16 @@ async def test_answers_that_were_kept_long_enough_are_deleted_faster_than_they_c
     assert await ask(writer, "SELECT count(*) FROM answers") == 500
     await tenant.do(identify("ann"))
     assert await ask(writer, "SELECT count(*) FROM answers") == 0
+
+
+async def test_an_answer_is_given_again_after_a_restart(file: Path) -> None:
+    by = Caller(b"key", "request", once=Once(bytes(16), "Identify", b"", lambda _: b"answer"))
+    async with opened(file) as tenant:
+        await tenant.store.transact(tenant.workspace, [identify("ann")], by)
+    async with opened(file) as tenant:
+        with pytest.raises(AnsweredBefore) as before:
+            await tenant.store.transact(tenant.workspace, [identify("ann")], by)
+    assert before.value.answer == b"answer"
 
 
 async def test_answers_of_the_last_24_hours_are_not_deleted(tenant: Tenant, clock: Clock) -> None:
