@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from aka.server.addresses import CannotListen
 from aka.server.grpc_server import GrpcServer
-from aka.server.methods import SERVICE
+from aka.server.methods import ADMIN_SERVICE, SERVICE
 from tests.grpc.frames import (
     DATA,
     END_HEADERS,
@@ -63,8 +63,8 @@ async def statuses(watch: Any) -> list[int]:
     return seen
 
 
-@pytest.mark.parametrize("service", ["", SERVICE])
-async def test_a_server_serves_as_a_whole_and_by_its_service(health: Any, service: str) -> None:
+@pytest.mark.parametrize("service", ["", SERVICE, ADMIN_SERVICE])
+async def test_a_server_serves_as_a_whole_and_by_its_services(health: Any, service: str) -> None:
     assert (await health.Check(request(service))).status == SERVING
 
 
