@@ -15,7 +15,7 @@ import uuid_utils
 from aka.admin.v1.admin_service_pb2_grpc import AdminServiceStub
 from aka.server import keys
 from aka.server.domain.rules import Rules
-from aka.server.gateway.app import create_app
+from aka.server.gateway.app import create_app, create_refuse
 from aka.server.keys import PERMISSIONS
 from aka.server.local_stub import LocalStub
 from aka.server.methods import ADMIN_SERVICE, SERVICE, SERVICES
@@ -196,7 +196,8 @@ async def rest(stub: Any, admin: Any, readiness: asyncio.Event, cors_origins: Se
     async def ready() -> bool:
         return readiness.is_set()
 
-    running = RestServer(create_app(stub, admin, ready, HttpMetrics(), cors_origins))
+    metrics = HttpMetrics()
+    running = RestServer(create_app(stub, admin, ready, metrics, cors_origins), refuse=create_refuse(metrics))
     address = await running.start("127.0.0.1:0")
     try:
         yield address

@@ -27,7 +27,7 @@ OPERATIONS = {
 }
 """Every endpoint that takes a body."""
 
-OF_EVERY_CALL = {400, 401, 403, 408, 413, 415, 429, 500, 503}
+OF_EVERY_CALL = {400, 401, 403, 408, 413, 415, 429, 431, 500, 503}
 OF_THE_PROTOCOL = {404, 409, 499, 501, 504}
 
 STATUSES = {

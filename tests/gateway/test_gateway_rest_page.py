@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from google.rpc import code_pb2
 
+from aka.server import rest_connection
 from aka.server.errors import PREFIX, STATUS, AkaError
 from aka.server.gateway import altertable, appizer, body, calls
 from aka.server.store import group
@@ -85,6 +86,8 @@ class Scene(NamedTuple):
                 return await sent(by, "POST", path, b"{}", content_type="text/plain")
             case "a large body":
                 return await sent(by, "POST", path, b" " * (body.MAX_BYTES + 1))
+            case "a large head":
+                return await sent(by, "POST", path, b"{}", x="x" * rest_connection.MAX_HEAD)
             case "a slow body":
                 self.patch.setattr(body, "MAX_SECONDS", 0.1)
                 async with connected(by) as connection:
@@ -151,6 +154,7 @@ APPIZER: Final[Causes] = (
     (ALIASES, "a large body"),
     (ALIASES, "another content type"),
     (ALIASES, "a limit used up"),
+    (ALIASES, "a large head"),
     (ALIASES, "a bug"),
     (ALIASES, "a crowd"),
 )
@@ -164,6 +168,7 @@ ALTERTABLE: Final[Causes] = (
     ("/alias", "a large body"),
     ("/alias", "another content type"),
     ("/alias", "a limit used up"),
+    ("/alias", "a large head"),
     ("/alias", "a bug"),
     ("/alias", "a crowd"),
 )
@@ -175,6 +180,7 @@ BRAZE: Final[Causes] = (
     (NEW, "a large body"),
     (NEW, "another content type"),
     (NEW, "a limit used up"),
+    (NEW, "a large head"),
     (NEW, "a bug"),
     (NEW, "a crowd"),
 )
@@ -205,6 +211,7 @@ PROTOCOL: Final[Causes] = (
     (ALIAS, "a slow body"),
     (ALIAS, "a large body"),
     (ALIAS, "another content type"),
+    (ALIAS, "a large head"),
 )
 
 

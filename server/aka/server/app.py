@@ -21,7 +21,7 @@ from aka.server.client_channel import ServerTls, aio_channel
 from aka.server.config import Settings
 from aka.server.domain.rules import Rules
 from aka.server.first_calls import how_to_call
-from aka.server.gateway.app import create_app
+from aka.server.gateway.app import create_app, create_refuse
 from aka.server.grpc_server import GrpcServer
 from aka.server.keys import KeyRing, digest
 from aka.server.limits import Limiter
@@ -60,7 +60,8 @@ async def serve(settings: Settings) -> None:
         server = GrpcServer(pipeline, keys, reflection_needs=settings.reflection, tls=tls)
         http = HttpMetrics()
         stub, admin_stub = LocalStub(pipeline, METHODS), LocalStub(pipeline, ADMIN_METHODS)
-        rest = RestServer(create_app(stub, admin_stub, _serves(stop), http, settings.cors_origins), tls=tls)
+        app = create_app(stub, admin_stub, _serves(stop), http, settings.cors_origins)
+        rest = RestServer(app, refuse=create_refuse(http), tls=tls)
         metrics = RestServer(create_metrics_app(http, pipeline.metrics, store))
         try:
             bound = await server.start(settings.grpc_address)
@@ -99,7 +100,8 @@ async def serve_gateway(settings: Settings, target: str, target_tls: ServerTls |
 
         http = HttpMetrics()
         stub, admin_stub = AliasServiceStub(channel), AdminServiceStub(channel)
-        rest = RestServer(create_app(stub, admin_stub, ready, http, settings.cors_origins), tls=tls)
+        app = create_app(stub, admin_stub, ready, http, settings.cors_origins)
+        rest = RestServer(app, refuse=create_refuse(http), tls=tls)
         metrics = RestServer(create_metrics_app(http))
         try:
             bound = await rest.start(settings.rest_address)

@@ -2,34 +2,53 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import structlog
 import uvicorn
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aka.server.addresses import CannotListen, is_served
+from aka.server.rest_connection import IDLE_SECONDS, Bounds, Connection, Refuse
 from aka.server.tls import Certificates
 
-KEEP_ALIVE: Final = 75
-"""Seconds that an idle connection is kept."""
 BACKLOG: Final = 1024
 """Connections that wait to be accepted."""
 HANDSHAKE: Final = 10.0
 """Seconds that a caller has for the TLS handshake."""
 GOODBYE: Final = 1.0
 """Seconds that a caller has to end TLS on its side, after which the connection is closed without that."""
+MAX_CONNECTIONS: Final = 4096
+"""Connections at a time."""
+WARN_EVERY: Final = 60.0
+"""Seconds between two warnings of too many connections."""
+
+log = structlog.get_logger("aka.server")
+
+
+def max_connections() -> int:
+    """Return how many connections there may be: of the files that the process may open, half are left to others."""
+    return min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+
+
+def refuse_in_text(path: str, status: int, message: str) -> Response:
+    """Return the answer to a request that cannot be read, as plain text."""
+    return PlainTextResponse(message, status)
 
 
 class RestServer:
     """An ASGI application on one address."""
 
-    def __init__(self, app: ASGIApp, *, tls: Certificates | None = None) -> None:
-        """Without `tls` there is none."""
+    def __init__(self, app: ASGIApp, *, refuse: Refuse = refuse_in_text, tls: Certificates | None = None) -> None:
+        """`refuse` answers what never reaches the application. Without `tls` there is none."""
         self._app = app
+        self._refuse = refuse
         self._tls = tls
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -45,9 +64,10 @@ class RestServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE,
+            log_level="error",
+            timeout_keep_alive=IDLE_SECONDS,
         )
-        self._server = _Server(config, self._tls)
+        self._server = _Server(config, self._refuse, self._tls)
         self._serving = asyncio.create_task(self._server.serve([listening]))
         await self._server.up.wait()
         if address.startswith("unix:"):
@@ -66,16 +86,18 @@ class RestServer:
 class _Server(uvicorn.Server):
     """uvicorn, but for the signals, which are the process's own."""
 
-    def __init__(self, config: uvicorn.Config, tls: Certificates | None) -> None:
+    def __init__(self, config: uvicorn.Config, refuse: Refuse, tls: Certificates | None) -> None:
         super().__init__(config)
+        self._bounds = Bounds(max_connections(), self._warn_of_too_many, refuse)
+        self._warned = -WARN_EVERY
         self._tls = tls
         self.up = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()
 
-        def connect() -> HttpToolsProtocol:
-            return HttpToolsProtocol(self.config, self.server_state, self.lifespan.state, loop)
+        def connect() -> Connection:
+            return Connection(self.config, self.server_state, self._bounds, loop)
 
         # uvicorn's own does not bound TLS in time.
         tls = None if self._tls is None else self._tls.rest_context()
@@ -92,6 +114,11 @@ class _Server(uvicorn.Server):
         ]
         self.started = True
         self.up.set()
+
+    def _warn_of_too_many(self) -> None:
+        if time.monotonic() - self._warned >= WARN_EVERY:
+            self._warned = time.monotonic()
+            log.warning("too many REST connections, new ones are closed", most=self._bounds.connections)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -28,6 +28,7 @@ CODES: Final = {
     409: FAILED,
     413: "invalid-request",
     415: "invalid-request",
+    431: "invalid-request",
     429: "rate-limited",
     500: "internal-error",
     503: "internal-error",

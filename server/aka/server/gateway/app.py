@@ -19,7 +19,7 @@ from aka.server.gateway.answer import Answer
 from aka.server.gateway.calls import Caller, Stub
 from aka.server.gateway.closing import and_close
 from aka.server.gateway.operation import Dialect, Handle
-from aka.server.gateway.refusal import Refusal
+from aka.server.gateway.refusal import UNREAD, Refusal
 from aka.server.metrics import HttpMetrics, Outcomes
 
 P = ParamSpec("P")
@@ -87,6 +87,25 @@ def create_app(
     return app
 
 
+def create_refuse(metrics: HttpMetrics) -> Callable[[str, int, str], Response]:
+    """Return what answers a request that cannot be read, by its path, a status and a message.
+
+    It speaks the dialect of the path, and Appizer's where that is no endpoint's or did not come. What it answers is
+    counted in `metrics` as of no endpoint.
+    """
+    dialects = {path: dialect for dialect in DIALECTS for op in dialect.OPERATIONS for path in op.paths}
+
+    def refuse(path: str, status: int, message: str) -> Response:
+        metrics.endpoints["other"].count(status, 0.0)
+        refusal = Refusal(UNREAD[status], message)
+        caller = Caller.of({})
+        if path.startswith(tuple(f"/{service}/" for service in connect.SERVICES)):
+            return _with_trailers(_respond(connect.refuse(refusal), caller), caller)
+        return _respond(dialects.get(path, appizer).refuse(refusal), caller)
+
+    return refuse
+
+
 def _counted(respond: Callable[P, Awaitable[Response]], outcomes: Outcomes) -> Callable[P, Awaitable[ASGIApp]]:
     """Count the answers, and let one to a body that is too large be the connection's last."""
 
@@ -135,11 +154,16 @@ def _connect_endpoint(stub: object, service: str) -> Endpoint:
             response = _respond(connect.refuse(refusal), caller, refusal)
         except Exception as bug:
             response = _respond(connect.refuse(_bug(bug, request, caller)), caller)
-        for header, value in caller.headers.items():
-            response.headers[f"trailer-{header}"] = value
-        return response
+        return _with_trailers(response, caller)
 
     return endpoint
+
+
+def _with_trailers(response: Response, caller: Caller) -> Response:
+    """Give an answer the caller's headers once more, as the Connect protocol has trailing metadata."""
+    for header, value in caller.headers.items():
+        response.headers[f"trailer-{header}"] = value
+    return response
 
 
 def _bug(bug: Exception, request: Request, caller: Caller) -> Refusal:

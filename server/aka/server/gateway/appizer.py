@@ -9,6 +9,7 @@ from aka.server.gateway.answer import Answer
 from aka.server.gateway.calls import Caller, Stub
 from aka.server.gateway.operation import Operation, Security
 from aka.server.gateway.refusal import (
+    HEAD_TOO_LARGE,
     MALFORMED,
     MEDIA_TYPE,
     TOO_LARGE,
@@ -32,6 +33,7 @@ CODES: Final = {
     TOO_SLOW: "REQUEST_TIMEOUT",
     TOO_LARGE: "PAYLOAD_TOO_LARGE",
     MEDIA_TYPE: "UNSUPPORTED_MEDIA_TYPE",
+    HEAD_TOO_LARGE: "HEADERS_TOO_LARGE",
     "FIELD_REQUIRED": "MISSING_FIELD",
     "KEY_MISSING": "MISSING_AUTH",
     "KEY_INVALID": "INVALID_API_KEY",

@@ -16,7 +16,7 @@ from google.rpc.status_pb2 import Status
 from aka.admin.v1 import admin_service_pb2 as admin_v1
 from aka.server.gateway.answer import Answer
 from aka.server.gateway.body import MAX_ITEMS, as_object, decode, wrong_type
-from aka.server.gateway.refusal import GATEWAYS_OWN, MALFORMED, TOO_LARGE, TOO_SLOW, Refusal
+from aka.server.gateway.refusal import GATEWAYS_OWN, HEAD_TOO_LARGE, MALFORMED, TOO_LARGE, TOO_SLOW, Refusal
 from aka.server.gateway.schema import Schema, an_answer, array, text
 from aka.v1 import alias_service_pb2 as v1
 
@@ -74,6 +74,7 @@ _HTTP: Final = {
 _CODES: Final = {
     "INTERNAL": code_pb2.INTERNAL,
     TOO_LARGE: code_pb2.RESOURCE_EXHAUSTED,
+    HEAD_TOO_LARGE: code_pb2.RESOURCE_EXHAUSTED,
     TOO_SLOW: code_pb2.DEADLINE_EXCEEDED,
 }
 """The code of what is refused without a call, where it is not INVALID_ARGUMENT."""

@@ -14,11 +14,14 @@ MALFORMED: Final = "MALFORMED"
 WRONG_TYPE: Final = "WRONG_TYPE"
 MISSING: Final = "FIELD_REQUIRED"
 TOO_LARGE: Final = "TOO_LARGE"
+HEAD_TOO_LARGE: Final = "HEAD_TOO_LARGE"
 TOO_SLOW: Final = "TOO_SLOW"
 MEDIA_TYPE: Final = "MEDIA_TYPE"
 UNKNOWN_ENVIRONMENT: Final = "UNKNOWN_ENVIRONMENT"
 
-GATEWAYS_OWN: Final = frozenset({MALFORMED, WRONG_TYPE, TOO_LARGE, TOO_SLOW, MEDIA_TYPE, UNKNOWN_ENVIRONMENT})
+GATEWAYS_OWN: Final = frozenset(
+    {MALFORMED, WRONG_TYPE, TOO_LARGE, HEAD_TOO_LARGE, TOO_SLOW, MEDIA_TYPE, UNKNOWN_ENVIRONMENT}
+)
 
 HTTP_STATUS: Final = {
     MALFORMED: 400,
@@ -27,6 +30,7 @@ HTTP_STATUS: Final = {
     TOO_SLOW: 408,
     TOO_LARGE: 413,
     MEDIA_TYPE: 415,
+    HEAD_TOO_LARGE: 431,
     "FIELD_REQUIRED": 400,
     "INVALID_VALUE": 400,
     "RESERVED_IDENTIFIER": 400,
@@ -61,6 +65,9 @@ HTTP_STATUS: Final = {
     "INTERNAL": 500,
 }
 """The HTTP status of each reason."""
+
+UNREAD: Final = {400: MALFORMED, 408: TOO_SLOW, 431: HEAD_TOO_LARGE}
+"""The reason of a request that cannot be read, by its HTTP status."""
 
 # What grpc says by itself, without a reason of aka's: a text of ours for each, since its own may tell of the inside.
 _WITHOUT_REASON: Final = {
