@@ -17,6 +17,8 @@ from tests.grpc.wire import UNKNOWN_UUID
 BODIES: Final = 100_000 if os.environ.get("AKA_TEST_LONG") == "1" else 20_000
 CONNECTIONS: Final = 8
 
+ADMIN: Final = "/aka.admin.v1.AdminService"
+
 SEEDS: Final[list[tuple[str, Any]]] = [
     *ENDPOINTS.items(),
     ("/v1/users/aliases", {"primary_user_id": UNKNOWN_UUID, "alias_id": "legacy_999"}),
@@ -48,6 +50,9 @@ SEEDS: Final[list[tuple[str, Any]]] = [
     (f"{CONNECT}/Resolve", {"identifiers": [{"id": "a"}, {"user_alias": {"alias_label": "l", "alias_name": "n"}}]}),
     (f"{CONNECT}/GetProfile", {"identifier": {"id": "a"}, "page_size": 1, "page_token": "x"}),
     (f"{CONNECT}/DeleteAlias", {"id": "b", "profile_id": UNKNOWN_UUID, "allow_missing": True}),
+    (f"{ADMIN}/CreateKey", {"name": "a", "permissions": ["profiles.read"], "expires_at": "2100-01-01T00:00:00Z"}),
+    (f"{ADMIN}/ListKeys", {"page_size": 1, "page_token": "x"}),
+    (f"{ADMIN}/RevokeKey", {"key_id": UNKNOWN_UUID}),
 ]
 
 VALUES: Final[list[Any]] = [

@@ -80,8 +80,7 @@ def _operation(method: str, path: str, operation: Document, document: Document) 
     if "requestBody" in operation:
         content = operation["requestBody"]["content"]["application/json"]
         parts.append(f"<h4>Request</h4>{_schema(_resolved(content['schema'], document))}")
-        if "example" in content:
-            parts.append(_curl(path, json.dumps(content["example"])))
+        parts.append(_curl(path, json.dumps(content["example"])))
     parts.append("<h4>Answers</h4>")
     for status, response in operation["responses"].items():
         told = _resolved(response, document)

@@ -105,8 +105,8 @@ def document(dialects: Sequence[Dialect]) -> Document:
     paths: dict[str, Any] = {}
     tags = []
     responses = {
-        "NotFound": _error("There is no such path.", appizer.error(["NOT_FOUND"])),
-        "MethodNotAllowed": _error("The path has another method.", appizer.error(["METHOD_NOT_ALLOWED"])),
+        "NotFound": _error(404, "There is no such path.", appizer.error(["NOT_FOUND"])),
+        "MethodNotAllowed": _error(405, "The path has another method.", appizer.error(["METHOD_NOT_ALLOWED"])),
     }
     for dialect in dialects:
         tags.append({"name": dialect.NAME, "description": dialect.__doc__})
@@ -155,14 +155,14 @@ def _operation(dialect: Dialect, operation: Operation, path: str) -> Document:
 
 
 def _rpc(service: str, name: str, comment: str, request: Schema, answer: Schema) -> Document:
-    example = {"example": connect.EXAMPLES[name]} if name in connect.EXAMPLES else {}
+    body = {"schema": request, "example": connect.EXAMPLES[name]}
     return {
         "tags": [service],
         "operationId": f"{service}.{name}",
         **_told(comment),
         "security": [{"bearer": []}],
         "parameters": [ref("parameters", parameter) for parameter in _PARAMETERS],
-        "requestBody": {"required": True, "content": {connect.JSON: {"schema": request} | example, connect.PROTO: {}}},
+        "requestBody": {"required": True, "content": {connect.JSON: body, connect.PROTO: {}}},
         "responses": {"200": _response("Done.", {connect.JSON: {"schema": answer}, connect.PROTO: {}}, trailers=True)}
         | {str(status): ref("responses", f"{_CONNECT}{status}") for status in sorted(connect.codes())},
     }
@@ -187,16 +187,14 @@ def _codes(dialect: Dialect, reasons: Iterable[str] = HTTP_STATUS) -> dict[int, 
 def _errors(prefix: str, codes: Mapping[int, list[str]], schema: Callable[[Sequence[str]], Schema]) -> Document:
     """Return the responses of a family of endpoints that are errors."""
     return {
-        f"{prefix}{status}": _error(_meaning(status, found), schema(found), status, trailers=prefix == _CONNECT)
+        f"{prefix}{status}": _error(
+            status, " ".join([_MEANINGS[status], *(f"`{code}`" for code in found)]), schema(found), prefix == _CONNECT
+        )
         for status, found in codes.items()
     }
 
 
-def _meaning(status: int, codes: Sequence[str]) -> str:
-    return _MEANINGS[status] + "".join(f" `{code}`" for code in codes)
-
-
-def _error(description: str, schema: Schema, status: int = 404, *, trailers: bool = False) -> Document:
+def _error(status: int, description: str, schema: Schema, trailers: bool = False) -> Document:
     retry = ("Retry-After",) if status in (429, 503) else ()
     return _response(description, {connect.JSON: {"schema": schema}}, *retry, trailers=trailers)
 
@@ -221,8 +219,7 @@ def _comments() -> dict[str, str]:
     return found
 
 
-def _page(name: str, summary: str, content_type: str, schema: Schema, **others: Schema) -> Document:
-    answers = {"200": schema} | {status.removeprefix("status_"): other for status, other in others.items()}
+def _page(name: str, summary: str, answers: dict[int, Schema], content_type: str = connect.JSON) -> Document:
     return {
         "get": {
             "tags": ["About"],
@@ -230,26 +227,20 @@ def _page(name: str, summary: str, content_type: str, schema: Schema, **others: 
             "summary": summary,
             "security": [],
             "responses": {
-                status: {"description": HTTPStatus(int(status)).phrase, "content": {content_type: {"schema": shown}}}
-                for status, shown in answers.items()
+                str(status): {"description": HTTPStatus(status).phrase, "content": {content_type: {"schema": schema}}}
+                for status, schema in answers.items()
             },
         }
     }
 
 
 _ABOUT_ITSELF: Final = {
-    "/healthz": _page(
-        "healthz", "Says that the process lives.", connect.JSON, an_answer({"status": {"const": "alive"}})
-    ),
+    "/healthz": _page("healthz", "Says that the process lives.", {200: an_answer({"status": {"const": "alive"}})}),
     "/readyz": _page(
         "readyz",
         "Says whether aka serves.",
-        connect.JSON,
-        an_answer({"status": {"const": "ready"}}),
-        status_503=an_answer({"status": {"const": "not ready"}}),
+        {200: an_answer({"status": {"const": "ready"}}), 503: an_answer({"status": {"const": "not ready"}})},
     ),
-    "/openapi.json": _page(
-        "openapi", "This document.", connect.JSON, {"type": "object", "required": ["openapi", "paths"]}
-    ),
-    "/docs": _page("docs", "This document as a page.", "text/html", text()),
+    "/openapi.json": _page("openapi", "This document.", {200: {"type": "object", "required": ["openapi", "paths"]}}),
+    "/docs": _page("docs", "This document as a page.", {200: text()}, "text/html"),
 }
