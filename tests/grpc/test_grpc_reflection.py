@@ -37,7 +37,7 @@ def reflecting(tmp_path: Path) -> Reflecting:
 
 async def ask(server: Server, key: str | None = None, **question: Any) -> Any:
     """Ask one question of the reflection service; Refused where it is not there or needs a better key."""
-    metadata = () if key is None else (("authorization", f"Bearer {key}"),)
+    metadata = (("x-request-id", "mine"), *(() if key is None else (("authorization", f"Bearer {key}"),)))
     async with grpc.aio.insecure_channel(server.address) as channel:
         stub: Any = reflection_pb2_grpc.ServerReflectionStub
         stream = stub(channel).ServerReflectionInfo(metadata=metadata)
@@ -133,6 +133,8 @@ async def test_reflection_that_needs_a_key_refuses_others(reflecting: Reflecting
         with pytest.raises(Refused) as refused:
             await listed(server, key)
     assert (refused.value.code, refused.value.reason) == (grpc.StatusCode.UNAUTHENTICATED, reason)
+    assert refused.value.request is not None
+    assert refused.value.trailers["x-request-id"] == refused.value.request.request_id == "mine"
 
 
 async def test_reflection_that_is_off_is_not_there(reflecting: Reflecting) -> None:

@@ -15,6 +15,7 @@ from aka.server.errors import AkaError
 from aka.server.keys import KeyRing
 from aka.server.methods import Method
 from aka.server.pipeline import Incoming, Pipeline
+from aka.server.request_ids import given_or_new
 from aka.server.status import CODES, status_of
 from aka.server.tls import Certificates
 
@@ -28,6 +29,8 @@ SERVING_ON: Final = 0.3
 """Seconds that a stopping server goes on serving while calls keep coming; then it refuses them."""
 REFUSING: Final = 1.2
 """Seconds that it goes on refusing while calls keep coming; then it cuts them off."""
+LAST_ANSWERS: Final = 1.0
+"""Seconds that the last answers have to reach their callers, when no call is under way any more."""
 
 OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),
@@ -35,7 +38,9 @@ OPTIONS: Final = (
     ("grpc.absolute_max_metadata_size", MAX_METADATA),
     ("grpc.max_concurrent_streams", MAX_STREAMS),
     ("grpc.so_reuseport", 0),  # a second server on the port is refused, not given half of the calls
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # a caller that pings more often is sent away
+    ("grpc.keepalive_time_ms", 60_000),  # one that vanished is noticed by the pings that it does not answer
+    ("grpc.keepalive_timeout_ms", 20_000),
 )
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -58,13 +63,13 @@ class GrpcServer:
         """
         self._health = _Health(pipeline.services)
         self._pipeline = pipeline
+        self._under_way = 0
         self._credentials = grpc.insecure_server_credentials() if tls is None else tls.grpc_credentials()
         interceptors = [_KeyForReflection(keys)] if reflection_needs == "key" else []
         self._server = grpc.aio.server(options=OPTIONS, interceptors=interceptors)
         for service, methods in pipeline.services.items():
             handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-                name: grpc.unary_unary_rpc_method_handler(_handler(pipeline, method))
-                for name, method in methods.items()
+                name: grpc.unary_unary_rpc_method_handler(self._handler(method)) for name, method in methods.items()
             }
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -96,7 +101,37 @@ class GrpcServer:
             self._pipeline.stopping = since >= SERVING_ON
             await asyncio.sleep(QUIET / 5)
         self._pipeline.stopping = True
-        await self._server.stop(max(0.0, grace - (loop.time() - began)))
+        ended = asyncio.create_task(self._server.stop(max(0.0, grace - (loop.time() - began))))
+        while self._under_way and not ended.done():
+            await asyncio.wait((ended,), timeout=QUIET / 5)
+        # What grpc waits for now is last answers, or calls whose message never comes and streams that ask nothing.
+        await self._server.stop(min(LAST_ANSWERS, max(0.0, grace - (loop.time() - began))))
+        await ended
+
+    def _handler(self, method: Method) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        pipeline = self._pipeline
+
+        async def handle(body: bytes, context: Context) -> bytes:
+            authorization: Any = None
+            request_id: Any = None
+            for name, value in context.invocation_metadata() or ():
+                if name == "authorization":
+                    authorization = value
+                elif name == "x-request-id":
+                    request_id = value
+            remaining = context.time_remaining()
+            deadline = None if remaining is None else asyncio.get_running_loop().time() + remaining
+            self._under_way += 1
+            try:
+                reply = await pipeline.serve(method, body, Incoming(authorization, request_id, deadline))
+            finally:
+                self._under_way -= 1
+            if isinstance(reply.result, AkaError):
+                return await _abort(context, reply.result, reply.request_id, reply.trailers)
+            context.set_trailing_metadata(reply.trailers)
+            return reply.result.SerializeToString()
+
+        return handle
 
 
 class _Health(health_pb2_grpc.HealthServicer):
@@ -150,43 +185,21 @@ class _KeyForReflection(grpc.aio.ServerInterceptor):
         """Answer reflection without a key with the key's error."""
         if not handler_call_details.method.startswith(f"/{reflection.SERVICE_NAME}/"):
             return await continuation(handler_call_details)
-        headers = dict(handler_call_details.invocation_metadata)
-        authorization = headers.get("authorization")
+        headers = {name: value for name, value in handler_call_details.invocation_metadata if isinstance(value, str)}
+        request_id = given_or_new(headers.get("x-request-id"))
         try:
-            await self._keys.check(authorization if isinstance(authorization, str) else None)
+            await self._keys.check(headers.get("authorization"))
         except AkaError as error:
             refusal = error
         else:
             return await continuation(handler_call_details)
 
         async def refuse(_: Any, context: Context) -> None:
-            await _abort(context, refusal, None, ())
+            await _abort(context, refusal, request_id, (("x-request-id", request_id),))
 
         return grpc.stream_stream_rpc_method_handler(refuse)
 
 
-def _handler(pipeline: Pipeline, method: Method) -> Callable[[bytes, Context], Awaitable[bytes]]:
-    async def handle(body: bytes, context: Context) -> bytes:
-        authorization: Any = None
-        request_id: Any = None
-        for name, value in context.invocation_metadata() or ():
-            if name == "authorization":
-                authorization = value
-            elif name == "x-request-id":
-                request_id = value
-        remaining = context.time_remaining()
-        deadline = None if remaining is None else asyncio.get_running_loop().time() + remaining
-        reply = await pipeline.serve(method, body, Incoming(authorization, request_id, deadline))
-        if isinstance(reply.result, AkaError):
-            return await _abort(context, reply.result, reply.request_id, reply.trailers)
-        context.set_trailing_metadata(reply.trailers)
-        return reply.result.SerializeToString()
-
-    return handle
-
-
-async def _abort(
-    context: Context, error: AkaError, request_id: str | None, trailers: tuple[tuple[str, str], ...]
-) -> NoReturn:
+async def _abort(context: Context, error: AkaError, request_id: str, trailers: tuple[tuple[str, str], ...]) -> NoReturn:
     details = ("grpc-status-details-bin", status_of(error, request_id).SerializeToString())
     await context.abort(CODES[error.status], error.message, (*trailers, details))
