@@ -290,6 +290,14 @@ async def test_rubbish_behind_pipelined_requests_is_refused_after_all_answers(co
     assert [await caller.status() for _ in range(4)] == [200, 200, 200, 400]
 
 
+async def test_too_many_pipelined_requests_are_refused_after_the_answers_to_the_others(connect: Connect) -> None:
+    caller = await connect()
+    await caller.send((GET + END) * 200)
+    answered = [await caller.status() for _ in range(rest_connection.MAX_WAITING + 2)]
+    assert answered == [200] * (rest_connection.MAX_WAITING + 1) + [400]
+    assert await caller.closed()
+
+
 async def test_connections_beyond_the_bound_are_closed_at_once_and_warned_of(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,5 +334,6 @@ def test_the_limits_are_those_of_the_page() -> None:
         f"{body.MAX_SECONDS:.0f} s",
         f"{rest_connection.IDLE_SECONDS} s",
         f"{rest_connection.READ_SECONDS:.0f} s",
+        f"{rest_connection.MAX_WAITING}",
         f"{rest_server.MAX_CONNECTIONS}, or half of the files that the process may open",
     ]

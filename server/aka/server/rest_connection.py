@@ -13,6 +13,8 @@ from uvicorn.server import ServerState
 MAX_HEAD: Final = 64 * 1024
 """Bytes of a request's first line and headers together, and of what is not content in its body."""
 MAX_HEADERS: Final = 100
+MAX_WAITING: Final = 100
+"""Requests that may wait for the answer to one before them."""
 HEAD_SECONDS: Final = 10.0
 """What a head may take from its first byte on, and what is left of a body whose request is answered already."""
 IDLE_SECONDS: Final = 75
@@ -99,6 +101,9 @@ class Connection(HttpToolsProtocol):
         if len(self.headers) > MAX_HEADERS or (self._began + self._unread > MAX_HEAD and self._head_size() > MAX_HEAD):
             self._refuse_head()
             raise ValueError("the head is too large")  # ends the parser
+        if len(self.pipeline) >= MAX_WAITING:
+            self._refuse(400, f"More than {MAX_WAITING} requests wait for an answer on this connection")
+            raise ValueError("too many requests wait")
         super().on_headers_complete()
         self._in_head, self._in_body, self._unread = False, True, 0
 

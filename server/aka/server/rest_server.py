@@ -34,7 +34,8 @@ log = structlog.get_logger("aka.server")
 
 def max_connections() -> int:
     """Return how many connections there may be: of the files that the process may open, half are left to others."""
-    return min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, files // 2)
 
 
 def refuse_in_text(path: str, status: int, message: str) -> Response:
