@@ -2,7 +2,6 @@
 
 import json
 import re
-from functools import cache
 from typing import Any, Final
 
 import httpx
@@ -12,6 +11,8 @@ from aka.server.gateway import openapi
 from aka.server.gateway.app import DIALECTS
 
 DOCUMENT: Final = json.loads(json.dumps(openapi.document(DIALECTS)))
+
+VALIDATORS: Final[dict[tuple[int, bool], Any]] = {}
 
 OWN_HEADERS: Final = ("x-", "trailer-", "retry-after")
 """What the names of aka's own headers begin with."""
@@ -32,7 +33,7 @@ async def check_described(answer: httpx.Response) -> None:
     schema = response["content"][answer.headers["content-type"].partition(";")[0]].get("schema")
     if schema is not None:
         shown = answer.json() if "json" in answer.headers["content-type"] else answer.text
-        validator(json.dumps(schema), closed=True).validate(shown)
+        validator(schema, closed=True).validate(shown)
     all_done = answer.is_success and b'"error":' not in answer.content
     if all_done and operation is not None and "requestBody" in operation:
         check_sent(request, operation)
@@ -55,7 +56,7 @@ def check_headers(answer: httpx.Response, headers: dict[str, Any]) -> None:
     assert own.keys() >= {name for name, header in headers.items() if header.get("required")}
     for name, value in own.items():
         schema = headers[name]["schema"]
-        validator(json.dumps(schema)).validate(int(value) if schema["type"] == "integer" else value)
+        validator(schema).validate(int(value) if schema["type"] == "integer" else value)
 
 
 def check_sent(request: httpx.Request, operation: Any) -> None:
@@ -64,7 +65,7 @@ def check_sent(request: httpx.Request, operation: Any) -> None:
     schema = operation["requestBody"]["content"][content_type].get("schema")
     if schema is not None:
         sent = json.loads(request.content)
-        validator(json.dumps(schema)).validate(snake_case(sent) if "." in request.url.path else sent)
+        validator(schema).validate(snake_case(sent) if "." in request.url.path else sent)
 
 
 def snake_case(sent: Any) -> Any:
@@ -74,11 +75,13 @@ def snake_case(sent: Any) -> Any:
     return [snake_case(item) for item in sent] if isinstance(sent, list) else sent
 
 
-@cache
-def validator(schema: str, *, closed: bool = False) -> Any:
+def validator(schema: Any, *, closed: bool = False) -> Any:
     """Return a validator of a schema of the document; `closed`: of answers, which have no other fields."""
-    root = DOCUMENT | json.loads(schema)
-    return jsonschema_rs.Draft202012Validator(close(root) if closed else root, validate_formats=True)
+    key = (id(schema), closed)  # the document's parts stay where they are
+    if key not in VALIDATORS:
+        root = {"components": {"schemas": DOCUMENT["components"]["schemas"]}} | schema
+        VALIDATORS[key] = jsonschema_rs.Draft202012Validator(close(root) if closed else root, validate_formats=True)
+    return VALIDATORS[key]
 
 
 def close(schema: Any) -> Any:
