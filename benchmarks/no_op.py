@@ -11,7 +11,7 @@ from typing import Final
 
 import uvloop
 
-from aka.server import bootstrap
+from aka.server import bootstrap, logs
 from aka.server.grpc_server import GrpcServer
 from aka.server.keys import KeyRing
 from aka.server.limits import Limiter, RateLimit
@@ -44,6 +44,7 @@ async def serve(key: str) -> None:
     """Serve until SIGTERM."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    logs.set_up("info", "json")
     store = await SqliteStore.open(":memory:")
     await bootstrap.add_first_key(store, key)
     keys = KeyRing(store)

@@ -17,6 +17,7 @@ from google.protobuf import json_format
 from google.rpc import error_details_pb2  # noqa: F401  json_format must know what errors bear
 
 from aka.server.methods import METHODS, SERVICE
+from tests.privacy import SUITE
 
 AKA: Final = str(Path(sys.executable).with_name("aka"))
 
@@ -102,6 +103,7 @@ def call(channel: grpc.Channel, method: str, body: Mapping[str, Any], key: str =
 
 def start(channel: grpc.Channel, method: str, body: Mapping[str, Any], key: str = KEY) -> Any:
     """Begin a call and return grpc's future of its bytes."""
+    SUITE.send(body, key)
     sent = json_format.ParseDict(dict(body), METHODS[method].request()).SerializeToString()
     stub: Any = channel.unary_unary(f"/{SERVICE}/{method}")
     return stub.future(sent, metadata=(("authorization", f"Bearer {key}"),), timeout=PATIENCE)
@@ -135,6 +137,8 @@ def serving(
         finally:
             if process.poll() is None:
                 process.kill()
+            shown = stderr.read_text().splitlines()
+            SUITE.write("\n".join(line for line in shown if " curl " not in line))  # calls to be pasted are no log
 
 
 def pasted(shown: str, cwd: Path, **env: str) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ def entries(run: Run) -> list[dict[str, Any]]:
 
 def test_without_a_terminal_the_log_is_json_an_object_a_line_with_event_level_and_time(served: Run) -> None:
     said = entries(served)
-    assert [entry["event"] for entry in said] == ["serving", "stopping", "stopped"]
+    assert [entry["event"] for entry in said] == ["serving", "call", "call", "call", "call", "stopping", "stopped"]
     assert all({"event", "level", "timestamp"} <= entry.keys() for entry in said)
 
 

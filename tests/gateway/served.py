@@ -23,11 +23,13 @@ from aka.server.metrics import HttpMetrics
 from aka.server.rest_server import RestServer
 from aka.server.service import Service, Session
 from aka.server.servicer import AliasServicer
+from aka.server.spans import Spans
 from aka.server.store.sqlite_check import check_file
 from aka.v1 import alias_service_pb2 as v1
 from aka.v1.alias_service_pb2_grpc import AliasServiceStub
 from tests.gateway.described import check_described
 from tests.grpc.wire import KEY, Server, serving
+from tests.privacy import SUITE
 
 STUBS: Final = ("in process", "over gRPC")
 
@@ -131,6 +133,7 @@ class Gateway:
         if self.key is not None:
             sent["authorization"] = f"Bearer {self.key}"
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        SUITE.send(content or b"", self.key or "", sent.get("x-api-key", ""))
         return await self.client.request(method, path, content=content, headers=sent)
 
     async def post(self, path: str, body: Any) -> httpx.Response:
@@ -213,6 +216,7 @@ async def gateway_over(
     rate_limit: str = "off",
     max_identifiers: int = 1000,
     clock: Callable[[], float] | None = None,
+    spans: Spans | None = None,
     cors_origins: Sequence[str] = (),
 ) -> AsyncIterator[Gateway]:
     """Serve a database and the gateway to it; the database must be sound afterwards."""
@@ -226,6 +230,7 @@ async def gateway_over(
                 max_identifiers=max_identifiers,
                 servicer=trouble.servicer,
                 clock=clock,
+                spans=spans,
             )
         )
         stub = await stack.enter_async_context(stub_to(kind, server))

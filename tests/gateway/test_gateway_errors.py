@@ -10,6 +10,7 @@ import grpc
 import httpx
 import pytest
 import pytest_asyncio
+import structlog
 from google.rpc import code_pb2
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
@@ -180,15 +181,16 @@ async def test_a_bug_of_the_gateways_own_is_an_internal_error_to_a_connect_clien
 
 @every_endpoint
 async def test_a_bug_of_the_gateways_own_is_logged_under_the_request_id_without_its_message(
-    gateway: Gateway, path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    gateway: Gateway, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: bytes) -> Any:
         raise RuntimeError(SECRET)
 
     monkeypatch.setattr(body, "decode", fail)
-    await gateway.with_headers(x_request_id="find-me").post(path, ENDPOINTS[path])
-    logged = "".join(capsys.readouterr())
-    assert ("find-me" in logged, "RuntimeError" in logged, SECRET in logged) == (True, True, False)
+    with structlog.testing.capture_logs() as logged:
+        await gateway.with_headers(x_request_id="find-me").post(path, ENDPOINTS[path])
+    (entry,) = logged
+    assert (entry["request_id"], entry["error"], SECRET in str(entry)) == ("find-me", "RuntimeError", False)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

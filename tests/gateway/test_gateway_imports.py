@@ -12,7 +12,15 @@ import aka.server.gateway
 PACKAGE = "aka.server.gateway"
 FILES = sorted(Path(aka.server.gateway.__file__).parent.glob("*.py"))
 
-MAY_BE_IMPORTED = (PACKAGE, "aka.admin.v1", "aka.server.logs", "aka.server.metrics", "aka.server.request_ids", "aka.v1")
+MAY_BE_IMPORTED = (
+    PACKAGE,
+    "aka.admin.v1",
+    "aka.server.logs",
+    "aka.server.metrics",
+    "aka.server.request_ids",
+    "aka.server.trace_context",
+    "aka.v1",
+)
 """Of aka."""
 
 
@@ -29,7 +37,7 @@ def imported(file: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_the_gateway_imports_of_aka_only_the_contract_the_log_metrics_and_request_ids(file: Path) -> None:
+def test_the_gateway_imports_of_aka_only_the_contract_and_what_every_way_in_needs(file: Path) -> None:
     assert {name for name in imported(file) if not name.startswith(MAY_BE_IMPORTED)} == set()
 
 
@@ -41,4 +49,5 @@ def test_loading_the_gateway_loads_no_store_no_service_and_no_domain() -> None:
         "aka.server.logs",
         "aka.server.metrics",
         "aka.server.request_ids",
+        "aka.server.trace_context",
     }

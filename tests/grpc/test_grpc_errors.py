@@ -165,7 +165,8 @@ async def test_a_bug_is_logged_with_its_place_and_request_id_but_not_its_message
     with structlog.testing.capture_logs() as logged:
         async with failing(ValueError(f"no such user: {SECRET}")) as wire:
             await wire.refused("Alias", {"user_id": SECRET, "alias_id": "a"}, (("x-request-id", "mine"),))
-    (entry,) = logged
+    entry, call = logged
+    assert call["event"] == "call"
     assert entry.items() >= {"request_id": "mine", "method": "Alias", "error": "ValueError"}.items()
     assert any("_fail" in frame for frame in entry["frames"])
     assert SECRET not in str(entry)

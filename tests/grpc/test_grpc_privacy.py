@@ -51,13 +51,14 @@ CALLS: list[tuple[str, Any]] = [
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """All that goes to stderr at the lowest level, aka's own words and those of the libraries below it."""
+    before = structlog.get_config()
     root = logging.getLogger()
     handlers = root.handlers[:]
     with io.StringIO() as stderr:
         monkeypatch.setattr(sys, "stderr", stderr)
         logs.set_up("debug", "json")
         yield stderr
-        structlog.reset_defaults()
+        structlog.configure(**before)
         root.handlers = handlers
 
 

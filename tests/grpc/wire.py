@@ -26,9 +26,11 @@ from aka.server.methods import ADMIN_SERVICE, SERVICE, SERVICES
 from aka.server.pipeline import Pipeline
 from aka.server.service import Service, Session
 from aka.server.servicer import AliasServicer
+from aka.server.spans import Spans
 from aka.server.store.sqlite import SqliteStore
 from aka.server.tls import Certificates
 from aka.v1 import alias_service_pb2 as v1
+from tests.privacy import SUITE
 
 RPCS = {name: method for methods in SERVICES.values() for name, method in methods.items()}
 """The methods of all services by their names, which no two share."""
@@ -101,6 +103,7 @@ class Wire:
     def start(self, method: str, body: Body, metadata: Metadata = (), within: float | None = 30) -> Any:
         """Begin a call and return grpc's object for it, whose result is the response's bytes."""
         sent = self.encoded(method, body)
+        SUITE.send(body, self._key or "")
         if self._key is not None:
             metadata = (*metadata, ("authorization", f"Bearer {self._key}"))
         stub: Any = self._channel.unary_unary(f"/{RPCS[method].service}/{method}")
@@ -259,9 +262,10 @@ async def serving(
     servicer: Callable[[Service, Rules], object] = AliasServicer,
     clock: Callable[[], float] | None = None,
     tls: Certificates | None = None,
+    spans: Spans | None = None,
 ) -> AsyncIterator[Server]:
     """Serve a database on a free port, put together as `aka serve` does it."""
-    store = await SqliteStore.open(str(database))
+    store = await SqliteStore.open(str(database), spans)
     try:
         await bootstrap.add_first_key(store, KEY)
         ring = KeyRing(store)
@@ -276,6 +280,7 @@ async def serving(
             },
             ring,
             limiter,
+            spans,
         )
         server = GrpcServer(pipeline, ring, reflection_needs=reflection, tls=tls)
         address = await server.start("127.0.0.1:0")

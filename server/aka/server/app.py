@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from shlex import quote
+from typing import TYPE_CHECKING
 
 import grpc
 import structlog
@@ -36,7 +37,11 @@ from aka.server.servicer import AliasServicer
 from aka.server.store.sqlite import SqliteStore
 from aka.server.store.sqlite_file import CannotOpen
 from aka.server.tls import Certificates
+from aka.server.tracing import CannotTrace, start_tracing
 from aka.v1.alias_service_pb2_grpc import AliasServiceStub
+
+if TYPE_CHECKING:  # it needs an extra
+    from aka.server.spans import Spans
 
 log = structlog.get_logger("aka.server")
 
@@ -48,7 +53,8 @@ async def serve(settings: Settings) -> None:
     """
     stop = _stop_signal()
     tls = None if settings.tls is None else Certificates(settings.tls)
-    store = await SqliteStore.open(settings.database)
+    spans = _start_tracing()
+    store = await SqliteStore.open(settings.database, spans)
     try:
         key = await _first_key(store, settings)
         keys = KeyRing(store)
@@ -56,7 +62,7 @@ async def serve(settings: Settings) -> None:
         servicer = AliasServicer(Service(store), rules)
         limiter = None if settings.rate_limit is None else Limiter(settings.rate_limit)
         admin = AdminServicer(AdminService(store, keys))
-        pipeline = Pipeline({SERVICE: servicer, ADMIN_SERVICE: admin}, keys, limiter)
+        pipeline = Pipeline({SERVICE: servicer, ADMIN_SERVICE: admin}, keys, limiter, spans)
         server = GrpcServer(pipeline, keys, reflection_needs=settings.reflection, tls=tls)
         http = HttpMetrics()
         stub, admin_stub = LocalStub(pipeline, METHODS), LocalStub(pipeline, ADMIN_METHODS)
@@ -79,6 +85,8 @@ async def serve(settings: Settings) -> None:
             await keys.close()
     finally:
         await store.close()
+        if spans is not None:
+            await spans.close()
     log.info("stopped")
 
 
@@ -123,6 +131,18 @@ def _warn_where_plain(tls: object, **addresses: str) -> None:
     for name, address in addresses.items():
         if tls is None and address != "-" and not is_local(address):
             log.warning("without TLS, keys and identifiers can be read on the network", **{name: address})
+
+
+def _start_tracing() -> "Spans | None":
+    """Return what makes the spans of calls, where the environment asks for them; without them aka serves too."""
+    try:
+        spans = start_tracing(os.environ)
+    except CannotTrace as problem:
+        log.warning("calls are not traced", why=str(problem))
+        return None
+    if spans is not None:
+        log.info("calls are traced")
+    return spans
 
 
 def _stop_signal() -> asyncio.Event:

@@ -18,6 +18,7 @@ from aka.server.pipeline import Incoming, Pipeline
 from aka.server.request_ids import given_or_new
 from aka.server.status import CODES, status_of
 from aka.server.tls import Certificates
+from aka.server.trace_context import TraceContext, trace_context_of
 
 MAX_MESSAGE: Final = 4 * 1024 * 1024
 MAX_METADATA: Final = 8 * 1024
@@ -114,16 +115,20 @@ class GrpcServer:
         async def handle(body: bytes, context: Context) -> bytes:
             authorization: Any = None
             request_id: Any = None
-            for name, value in context.invocation_metadata() or ():
+            trace: TraceContext | None = None
+            metadata = context.invocation_metadata() or ()
+            for name, value in metadata:
                 if name == "authorization":
                     authorization = value
                 elif name == "x-request-id":
                     request_id = value
+                elif name == "traceparent":
+                    trace = trace_context_of({name: str(value) for name, value in metadata})
             remaining = context.time_remaining()
             deadline = None if remaining is None else asyncio.get_running_loop().time() + remaining
             self._under_way += 1
             try:
-                reply = await pipeline.serve(method, body, Incoming(authorization, request_id, deadline))
+                reply = await pipeline.serve(method, body, Incoming(authorization, request_id, deadline, trace))
             finally:
                 self._under_way -= 1
             if isinstance(reply.result, AkaError):

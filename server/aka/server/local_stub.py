@@ -12,6 +12,7 @@ from aka.server.errors import AkaError
 from aka.server.methods import Method, Methods
 from aka.server.pipeline import Incoming, Pipeline, Reply
 from aka.server.status import CODES, status_of
+from aka.server.trace_context import trace_context_of
 from aka.v1 import alias_service_pb2 as v1
 
 
@@ -57,7 +58,8 @@ class LocalCall:
     async def _call(self) -> Message:
         loop = asyncio.get_running_loop()
         deadline = None if self._timeout is None else loop.time() + self._timeout
-        incoming = Incoming(self._metadata.get("authorization"), self._metadata.get("x-request-id"), deadline)
+        sent = self._metadata
+        incoming = Incoming(sent.get("authorization"), sent.get("x-request-id"), deadline, trace_context_of(sent))
         try:
             async with asyncio.timeout_at(deadline):
                 reply = await self._pipeline.serve(self._method, self._request, incoming)

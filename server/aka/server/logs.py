@@ -40,7 +40,23 @@ class _Libraries(logging.Handler):
         structlog.get_logger("aka.server").log(record.levelno, record.name, place=place, error=error)
 
 
+def tells_all() -> bool:
+    """Whether every call is logged: at the lowest level."""
+    return bool(structlog.get_logger("aka.server").is_enabled_for(logging.DEBUG))
+
+
+def call(*, slow: bool, **what: Any) -> None:
+    """Log a call that has ended; a slow one as a warning. What is None is left out."""
+    level = logging.WARNING if slow else logging.DEBUG
+    structlog.get_logger("aka.server").log(level, "slow call" if slow else "call", **_known(what))
+
+
 def bug(error: Exception, **where: Any) -> None:
-    """Log where a bug came from, but not its message, which may bear an identifier."""
+    """Log where a bug came from, but not its message, which may bear an identifier. What is None is left out."""
     frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
-    structlog.get_logger("aka.server").error("internal error", **where, error=type(error).__name__, frames=frames)
+    known = _known(where)
+    structlog.get_logger("aka.server").error("internal error", **known, error=type(error).__name__, frames=frames)
+
+
+def _known(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,27 +1,26 @@
 """What every call passes, whatever it came by: key, permission, limit, deadline, errors."""
 
+from __future__ import annotations
+
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
-from time import perf_counter
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf.message import DecodeError, Message
-from google.rpc import code_pb2
 
-from aka.server import logs
 from aka.server.errors import AkaError, internal, server_stopping
 from aka.server.keys import KeyRing
 from aka.server.limits import Limiter, Standing
 from aka.server.methods import SERVICES, Method
-from aka.server.metrics import CallMetrics, Outcomes
 from aka.server.request_ids import given_or_new
 from aka.server.service import Session
 from aka.server.store.store import ApiKey
+from aka.server.trace_context import TraceContext
+from aka.server.watch import Watch, Watched
 from aka.v1 import alias_service_pb2 as v1
 
-CLOCKS_DIFFER: Final = 0.01
-"""Seconds by which the timer that ends a call may be ahead of the deadline that it stands for."""
+if TYPE_CHECKING:  # it needs an extra
+    from aka.server.spans import Spans
 
 Trailers = tuple[tuple[str, str], ...]
 
@@ -33,6 +32,7 @@ class Incoming(NamedTuple):
     request_id: str | None
     deadline: float | None
     """On the event loop's clock."""
+    trace: TraceContext | None = None
 
 
 class Reply(NamedTuple):
@@ -46,8 +46,14 @@ class Reply(NamedTuple):
 class Pipeline:
     """Guards the servicers' methods."""
 
-    def __init__(self, servicers: Mapping[str, object], keys: KeyRing, limiter: Limiter | None) -> None:
-        """`servicers` are by their services' names."""
+    def __init__(
+        self,
+        servicers: Mapping[str, object],
+        keys: KeyRing,
+        limiter: Limiter | None,
+        spans: Spans | None = None,
+    ) -> None:
+        """`servicers` are by their services' names; `spans` makes the calls' spans, where they are traced."""
         self.services = {service: SERVICES[service] for service in servicers}
         """The methods that are served."""
         self._keys = keys
@@ -57,10 +63,8 @@ class Pipeline:
             for service, servicer in servicers.items()
             for name, method in SERVICES[service].items()
         }
-        self._outcomes = {method: Outcomes() for method in self._handlers}
-        self._batches = frozenset(method for method in self._handlers if _answers_items(method))
-        named = {(method.service, method.name): outcomes for method, outcomes in self._outcomes.items()}
-        self.metrics = CallMetrics(named, refusals=defaultdict(int))
+        self._watch = Watch(self._handlers, spans)
+        self.metrics = self._watch.metrics
         """What came of the calls so far."""
         self.stopping = False
         """Whether calls are refused, since the server stops."""
@@ -69,12 +73,12 @@ class Pipeline:
 
     async def serve(self, method: Method, body: bytes | Message, incoming: Incoming) -> Reply:
         """Serve one call, and never raise but for a cancelled caller."""
-        began = perf_counter()
         request_id = given_or_new(incoming.request_id)
+        watched = Watched(self._watch, method, request_id, incoming.deadline, incoming.trace)
         trailers: Trailers = (("x-request-id", request_id),)
         key: ApiKey | None = None
+        result: Message | AkaError | None = None
         now = self.last_call = asyncio.get_running_loop().time()
-        result: Message | AkaError
         try:
             if self.stopping:
                 raise server_stopping()
@@ -88,25 +92,12 @@ class Pipeline:
             if key is not None and self._limiter is not None:  # counted or not
                 trailers = trailers[:1] + _limit_trailers(self._limiter.standing(key.id))
             result = refusal
-        except asyncio.CancelledError:
-            self._outcomes[method].count(_why_cancelled(incoming), perf_counter() - began)
-            raise
         except Exception as bug:
-            logs.bug(bug, method=method.name, request_id=request_id)
+            watched.bug(bug)
             result = internal()
-        self._count(method, result, perf_counter() - began)
+        finally:
+            watched.end(result, key)
         return Reply(result, request_id, trailers)
-
-    def _count(self, method: Method, result: Message | AkaError, seconds: float) -> None:
-        if isinstance(result, AkaError):
-            self.metrics.refusals[result.reason] += 1
-            self._outcomes[method].count(result.status, seconds)
-            return
-        self._outcomes[method].count(code_pb2.OK, seconds)
-        if method in self._batches:
-            for item in result.results:  # type: ignore[attr-defined]
-                if item.reason:
-                    self.metrics.refusals[item.reason] += 1
 
     def _admit(self, method: Method, key: ApiKey, body: bytes | Message) -> Message:
         """Return the request of a key that may make it."""
@@ -126,17 +117,6 @@ class Pipeline:
                 f"The message is no {method.request.DESCRIPTOR.full_name}: it cannot be decoded, or a string in it"
                 " is not UTF-8",
             ) from None
-
-
-def _answers_items(method: Method) -> bool:
-    results = method.response.DESCRIPTOR.fields_by_name.get("results")
-    return results is not None and results.message_type is v1.ItemResult.DESCRIPTOR
-
-
-def _why_cancelled(incoming: Incoming) -> int:
-    now = asyncio.get_running_loop().time()
-    late = incoming.deadline is not None and incoming.deadline <= now + CLOCKS_DIFFER
-    return int(code_pb2.DEADLINE_EXCEEDED if late else code_pb2.CANCELLED)
 
 
 def _limit_trailers(standing: Standing) -> Trailers:

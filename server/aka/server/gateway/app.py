@@ -167,7 +167,8 @@ def _with_trailers(response: Response, caller: Caller) -> Response:
 
 
 def _bug(bug: Exception, request: Request, caller: Caller) -> Refusal:
-    logs.bug(bug, path=request.scope["route"].path, request_id=caller.request_id)
+    trace_id = None if caller.trace is None else caller.trace.trace_id
+    logs.bug(bug, path=request.scope["route"].path, request_id=caller.request_id, trace_id=trace_id)
     return Refusal("INTERNAL", "aka failed; its log says more under this request id")
 
 

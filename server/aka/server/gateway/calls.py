@@ -9,6 +9,7 @@ import grpc
 
 from aka.server.gateway.refusal import Refusal, refusal_of_call
 from aka.server.request_ids import given_or_new
+from aka.server.trace_context import TraceContext, trace_context_of
 
 M = TypeVar("M")
 
@@ -58,6 +59,7 @@ class Caller:
 
     authorization: str | None
     request_id: str
+    trace: TraceContext | None = None
     deadline: float = field(default_factory=lambda: time.monotonic() + MAX_SECONDS)
     limits: dict[str, str] = field(default_factory=dict)
     """The rate limit as the last call told it, as headers."""
@@ -65,7 +67,8 @@ class Caller:
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> "Caller":
         """Return the caller of a request with these headers, its request id made where they have none that is good."""
-        return cls(headers.get("authorization"), given_or_new(headers.get("x-request-id")))
+        request_id = given_or_new(headers.get("x-request-id"))
+        return cls(headers.get("authorization"), request_id, trace_context_of(headers))
 
     @property
     def headers(self) -> dict[str, str]:
@@ -101,13 +104,15 @@ class Caller:
         raise refusal
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
-        request_id = ("x-request-id", self.request_id)
-        if not self.authorization:
-            return (request_id,)
-        # What metadata cannot carry is no key either.
-        given = self.authorization
-        good = len(given) <= MAX_KEY and given.isascii() and given.isprintable()
-        return request_id, ("authorization", given if good else "?")
+        metadata: tuple[tuple[str, str], ...] = (("x-request-id", self.request_id),)
+        if self.trace is not None:
+            metadata += self.trace.headers
+        if self.authorization:
+            # What metadata cannot carry is no key either.
+            given = self.authorization
+            good = len(given) <= MAX_KEY and given.isascii() and given.isprintable()
+            metadata += (("authorization", given if good else "?"),)
+        return metadata
 
     def _note(self, trailers: tuple[tuple[str, Any], ...]) -> None:
         self.limits.update({_LIMIT_HEADERS[name]: value for name, value in trailers if name in _LIMIT_HEADERS})

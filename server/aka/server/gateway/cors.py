@@ -11,6 +11,8 @@ _SENT: Final = (
     "connect-protocol-version",
     "connect-timeout-ms",
     "content-type",
+    "traceparent",
+    "tracestate",
     "x-api-key",
     "x-request-id",
 )

@@ -3,16 +3,22 @@
 The same serves reads: what arrives while a read is under way is joined to the next.
 """
 
+from __future__ import annotations
+
 import asyncio
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from aka.server.errors import AkaError, server_stopping
 from aka.server.metrics import SIZES, Histogram, QueueMetrics
 from aka.v1 import alias_service_pb2 as v1
+
+if TYPE_CHECKING:  # it needs an extra
+    from aka.server.spans import Spans, WaitSpan
 
 W = TypeVar("W")
 R = TypeVar("R")
@@ -41,6 +47,7 @@ class _Waiting(Generic[W, R]):
     keys: int
     deadline: float | None
     answer: asyncio.Future[R]
+    span: WaitSpan | None
 
 
 @dataclass(slots=True)
@@ -65,8 +72,11 @@ class Grouped(Generic[W, R]):
     the culprit fails, with INTERNAL; so `run` must leave nothing behind when it raises.
     """
 
-    def __init__(self, run: Callable[[Sequence[W]], Awaitable[Sequence[R | Exception]]]) -> None:
+    def __init__(
+        self, run: Callable[[Sequence[W]], Awaitable[Sequence[R | Exception]]], spans: Spans | None = None
+    ) -> None:
         self._run = run
+        self._spans = spans
         self._calls: _Lane[W, R] = _Lane()
         self._bulk: _Lane[W, R] = _Lane()
         self._waiting = 0
@@ -107,7 +117,8 @@ class Grouped(Generic[W, R]):
             )
         answer: asyncio.Future[R] = loop.create_future()
         lane = self._bulk if decisions > BULK or keys > 4 * BULK else self._calls
-        lane.waiting.append(_Waiting(work, decisions, keys, deadline, answer))
+        span = None if self._spans is None else self._spans.wait()
+        lane.waiting.append(_Waiting(work, decisions, keys, deadline, answer, span))
         self._waiting += decisions
         self._waiting_keys += keys
         self._wake.set()
@@ -143,7 +154,8 @@ class Grouped(Generic[W, R]):
             crowd = len(group) > CROWD
             if group:
                 self._group_sizes.observe(len(group))
-                await self._answer(group)
+                with self._span_of(group):
+                    await self._answer(group)
                 self._pace += (loop.time() - started - self._pace) / 8
 
     async def _gather(self) -> None:
@@ -166,7 +178,12 @@ class Grouped(Generic[W, R]):
             decisions, keys = lane.take(group, decisions, keys)
         self._waiting -= sum(item.decisions for item in group)
         self._waiting_keys -= sum(item.keys for item in group)
+        if self._spans is not None:
+            self._spans.end(item.span for item in group)
         return [item for item in group if not _dropped(item, now)]
+
+    def _span_of(self, group: Sequence[_Waiting[W, R]]) -> AbstractContextManager[None]:
+        return nullcontext() if self._spans is None else self._spans.group(item.span for item in group)
 
     async def _answer(self, group: Sequence[_Waiting[W, R]]) -> None:
         try:

@@ -1,5 +1,7 @@
 """The store over one SQLite file, or memory: every change goes through one writer, in groups."""
 
+from __future__ import annotations
+
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -7,7 +9,7 @@ from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final, NamedTuple, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar, get_args
 
 import uuid_utils
 
@@ -41,6 +43,9 @@ from aka.server.store.store import (
     ProfilePage,
     Workspace,
 )
+
+if TYPE_CHECKING:  # it needs an extra
+    from aka.server.spans import Spans
 
 T = TypeVar("T")
 
@@ -91,8 +96,9 @@ class Done(NamedTuple):
 class SqliteStore:
     """A `Store` over one SQLite file. `:memory:` lives as long as the store, and reads through the writer."""
 
-    def __init__(self, path: str, owner: Ownership | None) -> None:
+    def __init__(self, path: str, owner: Ownership | None, spans: Spans | None) -> None:
         self._path = path
+        self._spans = spans
         self._owner = owner
         self._writer = Connection(path, writes=True)
         self._reader = self._writer if path == MEMORY else Connection(path, writes=False)
@@ -100,15 +106,18 @@ class SqliteStore:
         self._forget_at = 0
         self._commits = Histogram(SECONDS)
         self._committed: dict[type[Change], int] = dict.fromkeys(get_args(Change), 0)
-        self._changes: Grouped[Call | Errand, Any] = Grouped(self._run_changes)
-        self._reads: Grouped[Lookup | Page, Any] = Grouped(self._run_reads)
+        self._changes: Grouped[Call | Errand, Any] = Grouped(self._run_changes, spans)
+        self._reads: Grouped[Lookup | Page, Any] = Grouped(self._run_reads, spans)
 
     @classmethod
-    async def open(cls, path: str) -> Self:
-        """Take the file, make it if it is not there, and bring its tables up to date; CannotOpen otherwise."""
+    async def open(cls, path: str, spans: Spans | None = None) -> Self:
+        """Take the file, make it if it is not there, and bring its tables up to date; CannotOpen otherwise.
+
+        `spans` makes the spans of what is done for calls that are traced.
+        """
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise CannotOpen(f"SQLite {sqlite3.sqlite_version} is too old; aka needs 3.37 or newer")
-        store = cls(path, own(path))
+        store = cls(path, own(path), spans)
         try:
             await store._writer.run(migrate)
             if store._reader is not store._writer:
@@ -122,8 +131,10 @@ class SqliteStore:
     async def read(self, workspace: Workspace, keys: Collection[Key], deadline: float | None) -> Graph:
         """See `Store.read`. Small ones are done at once; of the others, those that wait are joined."""
         if self._glance is not None and len(keys) <= FEW:
+            began = perf_counter()
             found = self._glance.read(lambda connection: _look_up(connection, workspace, keys))
             if found is not None:
+                self._trace(Phase("load", began, perf_counter()))
                 return found
         graph: Graph = await self._reads.submit(Lookup(workspace, keys), decisions=1, keys=len(keys), deadline=deadline)
         return graph
@@ -220,10 +231,18 @@ class SqliteStore:
         self._commits.observe(commit.ended - commit.began)
         for change in done.changes:
             self._committed[type(change)] += 1
+        self._trace(*done.phases, commit)
         return done.results
 
     async def _run_reads(self, reads: Sequence[Lookup | Page]) -> Sequence[Any]:
-        return await self._reader.run(lambda connection: _read_group(connection, reads))
+        began = perf_counter()
+        results = await self._reader.run(lambda connection: _read_group(connection, reads))
+        self._trace(Phase("load", began, perf_counter()))
+        return results
+
+    def _trace(self, *phases: Phase) -> None:
+        if self._spans is not None:
+            self._spans.phases(phases)
 
     def _change(self, connection: sqlite3.Connection, group: Sequence[Call | Errand]) -> Done:
         """Load, decide and write a group, and run its errands."""
