@@ -126,3 +126,10 @@ def test_nothing_is_traced_unless_it_is_asked_for(environ: dict[str, str]) -> No
 def test_an_exporter_that_is_not_installed_is_named(environ: dict[str, str]) -> None:
     with pytest.raises(CannotTrace, match=r"no-such-(exporter|protocol)"):
         start_tracing(environ)
+
+
+def test_a_value_that_opentelemetry_refuses_is_a_line_without_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "soon")
+    with pytest.raises(CannotTrace, match="OTEL_") as problem:
+        start_tracing({"OTEL_TRACES_EXPORTER": "otlp"})
+    assert "soon" not in str(problem.value)

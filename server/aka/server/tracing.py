@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from importlib.metadata import entry_points, version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:  # it needs the extra
     from aka.server.spans import Spans
@@ -32,14 +32,21 @@ def start_tracing(environ: Mapping[str, str]) -> "Spans | None":
         from aka.server.spans import Spans
     except ImportError:
         raise CannotTrace("OTEL_* asks for them, but an extra is not installed: pip install 'aka[telemetry]'") from None
-    own = Resource.create({"service.name": "aka", "service.version": version("aka")})
-    provider = TracerProvider(resource=own.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
-    for name in exporters:
-        found = entry_points(group="opentelemetry_traces_exporter", name=name)
-        if not found:
-            raise CannotTrace(f"OTEL_TRACES_EXPORTER asks for the exporter {name}, which is not installed")
-        provider.add_span_processor(BatchSpanProcessor(next(iter(found)).load()()))
+    try:
+        own = Resource.create({"service.name": "aka", "service.version": version("aka")})
+        provider = TracerProvider(resource=own.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
+        for name in exporters:
+            provider.add_span_processor(BatchSpanProcessor(_exporter(name)()))
+    except (OSError, RuntimeError, TypeError, ValueError) as error:  # its text may bear a variable's value
+        raise CannotTrace(f"OpenTelemetry refuses one of the OTEL_* variables ({type(error).__name__})") from None
     return Spans(provider)
+
+
+def _exporter(name: str) -> Any:
+    """Return the class of an exporter that is installed."""
+    for found in entry_points(group="opentelemetry_traces_exporter", name=name):
+        return found.load()
+    raise CannotTrace(f"OTEL_TRACES_EXPORTER asks for the exporter {name}, which is not installed")
 
 
 def _exporters(environ: Mapping[str, str]) -> list[str]:

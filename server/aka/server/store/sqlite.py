@@ -134,7 +134,8 @@ class SqliteStore:
             began = perf_counter()
             found = self._glance.read(lambda connection: _look_up(connection, workspace, keys))
             if found is not None:
-                self._trace(Phase("load", began, perf_counter()))
+                if self._spans is not None:
+                    self._spans.phases([Phase("load", began, perf_counter())])
                 return found
         graph: Graph = await self._reads.submit(Lookup(workspace, keys), decisions=1, keys=len(keys), deadline=deadline)
         return graph
