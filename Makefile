@@ -35,7 +35,7 @@ serve: $(VENV)/.serve ## Install, make the database and a first key, and serve
 
 .PHONY: test
 test: install ## Run every test that is fast enough for every change (under 8 minutes)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: test-faults
 test-faults: install ## Run the fault tests in their long form

@@ -4,6 +4,7 @@ How thorough the property tests are: HYPOTHESIS_PROFILE says, else "ci" where CI
 """
 
 import os
+from collections.abc import Iterator
 from contextlib import redirect_stderr
 
 import pytest
@@ -22,12 +23,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.enviro
 
 
 @pytest.fixture(scope="session", autouse=True)
-def logging_all() -> None:
-    """Let the servers of this process log all that they can, to be searched at the end for what was sent to them."""
+def nothing_sent_is_logged() -> Iterator[None]:
+    """Let the servers of this process log all that they can, and search it at the end for what was sent to them.
+
+    (Not a test: where tests are run by several processes, each searches its own servers' log.)
+    """
     with redirect_stderr(SUITE):  # type: ignore[type-var]
         logs.set_up("debug", "json")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Search the log when all others have run."""
-    items.sort(key=lambda item: item.path.name == "test_privacy.py")
+    yield
+    assert SUITE.lines or not SUITE.sent, "the servers of this process logged nothing"
+    assert not SUITE.leaks(), "values that the tests sent are in what the servers logged"
