@@ -10,7 +10,14 @@ import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from aka.server import grpc_server
-from aka.server.grpc_server import LAST_ANSWERS, MAX_MESSAGE, MAX_METADATA, MAX_STREAMS
+from aka.server.grpc_server import (
+    CONNECTION_AGE,
+    CONNECTION_GRACE,
+    LAST_ANSWERS,
+    MAX_MESSAGE,
+    MAX_METADATA,
+    MAX_STREAMS,
+)
 from tests.docs.pages import read
 from tests.grpc.frames import (
     DATA,
@@ -76,6 +83,37 @@ async def test_a_call_whose_message_never_comes_does_not_hold_up_the_stop(
             await server.grpc.stop(LONG)
 
 
+@pytest.fixture
+def short_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the connections of servers that are made from now on live for a moment."""
+    moment = {"grpc.max_connection_age_ms": 50, "grpc.max_connection_age_grace_ms": 50}
+    assert moment.keys() <= dict(grpc_server.OPTIONS).keys()
+    monkeypatch.setattr(grpc_server, "OPTIONS", tuple((dict(grpc_server.OPTIONS) | moment).items()))
+
+
+@pytest.mark.usefixtures("short_lives")
+async def test_a_call_whose_message_never_comes_ends_with_its_connection(tmp_path: Path) -> None:
+    async with serving(tmp_path / "aka.db") as server, peer_of(server.address) as peer:
+        await peer.send(HELLO, begun(1), frame(DATA, 0, 1, message(b"half", length=8)))
+        async with asyncio.timeout(20):
+            await peer.closed()
+
+
+@pytest.mark.usefixtures("short_lives")
+async def test_callers_notice_nothing_of_the_end_of_a_connection(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path / "aka.db") as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+        asyncio.timeout(60),
+    ):
+        wire = Wire(channel)
+        assert await wire.identify("u")
+        gone = asyncio.create_task(channel.wait_for_state_change(grpc.ChannelConnectivity.READY))
+        while not gone.done():
+            assert await wire.identify("u")
+        assert await wire.identify("u")
+
+
 async def test_a_reflection_stream_that_asks_nothing_more_does_not_hold_up_the_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,4 +136,7 @@ def test_the_bounds_are_those_of_the_page() -> None:
         f"{MAX_MESSAGE // 1024**2} MiB, its metadata {MAX_METADATA // 1024} KiB, and a connection {MAX_STREAMS} calls"
     )
     assert f"on gRPC a message has at most {bounds} at a time" in told
+    assert (
+        f"takes calls for about {CONNECTION_AGE // 60} minutes; then those under way have {CONNECTION_GRACE} s" in told
+    )
     assert f"have {LAST_ANSWERS:.0f} s |" in told

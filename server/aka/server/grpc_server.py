@@ -33,6 +33,12 @@ REFUSING: Final = 1.2
 LAST_ANSWERS: Final = 1.0
 """Seconds that the last answers have to reach their callers, when no call is under way any more."""
 
+CONNECTION_AGE: Final = 600
+"""Seconds, give or take a tenth, after which a connection takes no more calls; callers make another by themselves. So
+calls spread over servers that were added, and none is there for ever, as one whose message never comes would be."""
+CONNECTION_GRACE: Final = 60
+"""Seconds that the calls of such a connection then have to end."""
+
 OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_metadata_size", MAX_METADATA),
@@ -42,6 +48,8 @@ OPTIONS: Final = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # a caller that pings more often is sent away
     ("grpc.keepalive_time_ms", 60_000),  # one that vanished is noticed by the pings that it does not answer
     ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.max_connection_age_ms", CONNECTION_AGE * 1000),
+    ("grpc.max_connection_age_grace_ms", CONNECTION_GRACE * 1000),
 )
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
