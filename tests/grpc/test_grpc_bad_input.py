@@ -9,6 +9,8 @@ import grpc
 import pytest
 
 from aka.server.methods import METHODS
+from aka.server.service import Session
+from aka.server.servicer import AliasServicer
 from aka.v1 import alias_service_pb2 as v1
 from tests.grpc.frames import (
     CONTINUATION,
@@ -370,6 +372,24 @@ async def test_a_deadline_that_has_passed_changes_nothing(server: Server, wire: 
         await wire.send("Identify", {"aliases_to_identify": [{"external_id": "u"}]}, within=0)
     assert refused.value.code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
     assert server.rows("SELECT * FROM journal") == []
+
+
+async def test_a_call_knows_how_long_its_caller_waits(tmp_path: Path) -> None:
+    deadlines: list[float | None] = []
+
+    class Telling(AliasServicer):
+        async def Resolve(self, request: v1.ResolveRequest, session: Session) -> v1.ResolveResponse:
+            deadlines.append(session.deadline)
+            return await super().Resolve(request, session)
+
+    async with serving(tmp_path / "aka.db", servicer=Telling) as server, wire_to(server) as wire:
+        await wire.send("Resolve", RESOLVE, within=1000)
+        await wire.send("Resolve", RESOLVE, within=None)
+    limited, unlimited = deadlines
+    now = asyncio.get_running_loop().time()
+    assert limited is not None
+    assert now < limited <= now + 1000
+    assert unlimited is None
 
 
 @pytest.mark.parametrize("value", ["0n", "1n", "1u", "99999999H", "-1S", "1x", "", "999999999999S"])

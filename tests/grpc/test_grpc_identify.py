@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.grpc.wire import Wire, item_fields, outcomes
+from tests.grpc.wire import Server, Wire, item_fields, outcomes
 
 PAIR = {"alias_label": "crm", "alias_name": "1"}
 
@@ -74,6 +74,26 @@ async def test_an_anonymous_profile_is_merged_into_a_known_users(wire: Wire, beh
     assert answer["results"] == [
         {"outcome": "OUTCOME_MERGED", "profile_id": user, "merged_profile_id": profile, "user_id": "u"}
     ]
+
+
+@pytest.mark.parametrize(
+    ("behavior", "orphaned"),
+    [("MERGE_BEHAVIOR_UNSPECIFIED", 1), ("MERGE_BEHAVIOR_NONE", 1), ("MERGE_BEHAVIOR_MERGE", 0)],
+)
+async def test_data_follow_a_user_alias_as_the_merge_behavior_says(
+    server: Server, wire: Wire, behavior: str, orphaned: int
+) -> None:
+    await wire.identify("u")
+    await make_pair(wire)
+    await identify(wire, {"external_id": "u", "user_alias": PAIR}, merge_behavior=behavior)
+    assert server.rows("SELECT orphaned FROM profiles WHERE parent IS NOT NULL") == [(orphaned,)]
+
+
+async def test_data_follow_an_anonymous_id_whatever_the_merge_behavior_says(server: Server, wire: Wire) -> None:
+    await wire.identify("u")
+    await wire.anonymous("anon")
+    await identify(wire, {"external_id": "u", "anonymous_id": "anon"}, merge_behavior="MERGE_BEHAVIOR_NONE")
+    assert server.rows("SELECT orphaned FROM profiles WHERE parent IS NOT NULL") == [(0,)]
 
 
 async def test_of_two_anonymous_profiles_the_external_ids_survives_identified(wire: Wire) -> None:

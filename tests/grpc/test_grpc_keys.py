@@ -90,12 +90,14 @@ async def test_a_revoked_key_is_refused(server: Server, wire: Wire) -> None:
     revoked = wire.with_key(server.add_key("profiles.read", revoked_at=NOW))
     refusal = await revoked.refused("Resolve", BODIES["Resolve"])
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAUTHENTICATED, "KEY_REVOKED")
+    assert "was revoked" in refusal.message
 
 
 async def test_an_expired_key_is_refused_as_revoked(server: Server, wire: Wire) -> None:
     expired = wire.with_key(server.add_key("profiles.read", expires_at=NOW - HOUR))
     refusal = await expired.refused("Resolve", BODIES["Resolve"])
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAUTHENTICATED, "KEY_REVOKED")
+    assert "has expired" in refusal.message
 
 
 async def test_a_key_that_expires_later_is_good(server: Server, wire: Wire) -> None:

@@ -1,11 +1,12 @@
 """Resolve and GetProfile over the wire: every field of their answers, redirects, pages and page tokens."""
 
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
-from tests.grpc.wire import UNKNOWN_UUID, Wire
+from tests.grpc.wire import UNKNOWN_UUID, Server, Wire, serving, wire_to
 
 PAIR = {"alias_label": "crm", "alias_name": "1"}
 
@@ -156,6 +157,15 @@ async def test_every_identifier_of_a_profile_says_when_it_was_linked(wire: Wire)
     assert profile["created_at"] == primary["linked_at"] <= alias["linked_at"] == profile["updated_at"]
 
 
+async def test_times_are_told_to_the_microsecond(server: Server, wire: Wire) -> None:
+    await wire.identify("u")
+    server.rows("UPDATE profiles SET created_at = 1700000000000007, updated_at = 1700000000123456")
+    profile = (await profile_of(wire, {"id": "u"}))["profile"]
+    server.rows("UPDATE profiles SET (created_at, updated_at) = (SELECT linked_at, linked_at FROM identifiers)")
+    assert profile["created_at"] == "2023-11-14T22:13:20.000007Z"
+    assert profile["updated_at"] == "2023-11-14T22:13:20.123456Z"
+
+
 async def test_an_anonymous_profile_has_no_user_id(wire: Wire) -> None:
     (profile_id,) = await wire.anonymous("anon")
     profile = (await profile_of(wire, {"id": "anon"}))["profile"]
@@ -223,10 +233,13 @@ async def test_page_size_0_means_100(wire: Wire) -> None:
     assert await ids_of(wire, {"id": "u"}, page_token=token) == (ids[100:], "")
 
 
-async def test_a_page_size_above_1000_means_1000(wire: Wire) -> None:
-    ids = await with_ids(wire, 1000)
-    page, token = await ids_of(wire, {"id": "u"}, page_size=2_147_483_647)
-    assert (len(page), token) == (len(ids), "")
+@pytest.mark.parametrize("page_size", [1001, 2_147_483_647])
+async def test_a_page_size_above_1000_means_1000(tmp_path: Path, page_size: int) -> None:
+    async with serving(tmp_path / "aka.db", max_identifiers=1001) as server, wire_to(server) as wire:
+        ids = await with_ids(wire, 1001)
+        page, token = await ids_of(wire, {"id": "u"}, page_size=page_size)
+        assert page == ids[:1000]
+        assert await ids_of(wire, {"id": "u"}, page_token=token) == (ids[1000:], "")
 
 
 async def test_a_negative_page_size_is_refused(wire: Wire) -> None:

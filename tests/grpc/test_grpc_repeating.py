@@ -130,6 +130,13 @@ async def test_a_repeat_with_a_request_id_gets_the_first_answer(
     assert stored(server) == before
 
 
+async def test_a_request_id_may_be_repeated_in_another_case(wire: Wire) -> None:
+    await some_graph(wire)
+    body = {"user_id": "u", "alias_id": "new", "request_id": "01890000-0000-7000-8000-0000000000ab"}
+    first = await wire("Alias", body)
+    assert await wire("Alias", body | {"request_id": body["request_id"].upper()}) == first
+
+
 @pytest.mark.parametrize("case", WRITES, ids=named)
 async def test_repeats_at_the_same_time_get_one_answer(wire: Wire, case: tuple[str, dict[str, Any]]) -> None:
     await some_graph(wire)

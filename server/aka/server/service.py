@@ -51,10 +51,7 @@ class Service:
         once = None
         if request.request_id:
             request_id = checked_uuid(request.request_id, "request_id")
-            if not request.validate_only:
-                once = Once(
-                    request_id, session.method.name, _fingerprint(request), lambda results: _kept(respond, results)
-                )
+            once = Once(request_id, session.method.name, _fingerprint(request), lambda results: _kept(respond, results))
         by = Caller(session.key.id, session.request_id, session.deadline, request.validate_only, once)
         try:
             return respond(await self._store.transact(session.key.workspace, decisions, by))

@@ -41,6 +41,7 @@ class Caller(NamedTuple):
     validate_only: bool = False
     """Answer and write nothing."""
     once: Once | None = None
+    """Left alone where `validate_only` is set."""
 
 
 @dataclass(frozen=True, slots=True)
