@@ -148,6 +148,22 @@ def test_a_label_that_an_earlier_merge_of_the_group_brought_is_taken(world: Worl
     assert refusal.name == "LABEL_TAKEN"
 
 
+def test_a_label_of_a_profile_that_was_made_in_the_group_is_taken(world: World) -> None:
+    world.identified("u", pair("crm", "8"))
+    _, [refusal] = world.group(call(create_alias(pair("crm", "7"))), call(identify("u", pair("crm", "7"))))
+    assert refusal.name == "LABEL_TAKEN"
+
+
+def test_a_label_that_a_profile_made_in_the_group_brought_is_taken(world: World) -> None:
+    world.identified("u")
+    _, [merged], [refusal] = world.group(
+        call(create_alias(pair("crm", "7"))),
+        call(identify("u", pair("crm", "7"))),
+        call(create_alias(pair("crm", "8"), "u")),
+    )
+    assert (merged.outcome, refusal.name) == (v1.OUTCOME_MERGED, "LABEL_TAKEN")
+
+
 def test_labels_of_two_profiles_that_are_to_be_joined_are_asked_for(world: World) -> None:
     world.preloads = False
     world.identified("u", pair("crm", "1"), pair("tax", "1"))
