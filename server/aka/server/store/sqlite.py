@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
@@ -89,7 +90,8 @@ class Done(NamedTuple):
     """What a group came to, before it is committed."""
 
     results: Sequence[Any]
-    changes: list[Change]
+    kinds: Counter[type[Change]]
+    """How many changes of each kind it made."""
     phases: list[Phase]
 
 
@@ -105,7 +107,7 @@ class SqliteStore:
         self._glance = None if path == MEMORY else Glance(path)
         self._forget_at = 0
         self._commits = Histogram(SECONDS)
-        self._committed: dict[type[Change], int] = dict.fromkeys(get_args(Change), 0)
+        self._committed: Counter[type[Change]] = Counter(dict.fromkeys(get_args(Change), 0))
         self._changes: Grouped[Call | Errand, Any] = Grouped(self._run_changes, spans)
         self._reads: Grouped[Lookup | Page, Any] = Grouped(self._run_reads, spans)
 
@@ -230,8 +232,7 @@ class SqliteStore:
         small = self._reader is not self._writer and decisions <= SMALL
         done, commit = await self._writer.transact(lambda connection: self._change(connection, group), small=small)
         self._commits.observe(commit.ended - commit.began)
-        for change in done.changes:
-            self._committed[type(change)] += 1
+        self._committed.update(done.kinds)
         self._trace(*done.phases, commit)
         return done.results
 
@@ -250,19 +251,19 @@ class SqliteStore:
         now = time.time_ns() // 1000
         calls = [piece for piece in group if isinstance(piece, Call)]
         verdicts: dict[int, Verdict] = {}
-        changes: list[Change] = []
+        kinds: Counter[type[Change]] = Counter()
         phases: list[Phase] = []
         for workspace, places in _by_workspace(calls).items():
             decided = _run(connection, workspace, [calls[place] for place in places], now, phases)
             for _, made in decided.journal:
-                changes += made
+                kinds.update(map(type, made))
             verdicts.update(zip(places, decided.verdicts, strict=True))
         if now >= self._forget_at:
             more = forget_answers(connection, now - ANSWERS_ARE_KEPT_FOR)
             self._forget_at = now if more else now + 1_000_000
         in_order = iter([verdicts[place] for place in range(len(calls))])
         results = [next(in_order) if isinstance(piece, Call) else piece.result(connection) for piece in group]
-        return Done(results, changes, phases)
+        return Done(results, kinds, phases)
 
 
 def new_profile_id() -> ProfileId:
