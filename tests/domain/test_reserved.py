@@ -70,7 +70,12 @@ def test_a_reserved_value_in_one_pair_of_quotes_is_reserved(value: str, quote: s
     assert f"{quote}{value}{quote}" in RULES.reserved
 
 
-@pytest.mark.parametrize("value", ["'null\"", "'null", "null'", "''null''", "(null)", "'"])
+@pytest.mark.parametrize("value", ["''", '""', "``"])
+def test_quotes_with_nothing_in_them_are_reserved(value: str) -> None:
+    assert value in RULES.reserved
+
+
+@pytest.mark.parametrize("value", ["'null\"", "'null", "null'", "''null''", "(null)", "xnullx", "'"])
 def test_other_quotes_are_not_taken_off(value: str) -> None:
     assert value not in RULES.reserved
 
