@@ -205,9 +205,25 @@ def test_every_key_has_its_own_window() -> None:
 def test_a_refused_call_counts_nothing() -> None:
     limiter = Limiter(RateLimit(3, "minute"), Clock())
     limiter.take(b"key", 2)
-    with pytest.raises(RateLimited):
+    with pytest.raises(RateLimited, match="1 of its 3 calls a minute left, and this call counts 2; wait 20 s"):
         limiter.take(b"key", 2)
     assert limiter.take(b"key", 1).remaining == 0
+
+
+@pytest.mark.parametrize("now", [START + 20, START + 79.999], ids=["its first moment", "its last moment"])
+def test_a_window_has_its_first_moment_and_its_last(now: float) -> None:
+    limiter = Limiter(RateLimit(5, "minute"), Clock(now))
+    limiter.take(b"key", 1)
+    assert limiter.standing(b"key") == limiter.standing(b"key") == (5, 4, int(START) + 80)
+    assert limiter.take(b"key", 1) == (5, 3, int(START) + 80)
+
+
+def test_where_a_key_stands_is_told_of_the_window_that_is_now() -> None:
+    clock = Clock()
+    limiter = Limiter(RateLimit(5, "minute"), clock)
+    limiter.take(b"key", 1)
+    clock.now += 20
+    assert limiter.standing(b"key") == (5, 5, int(START) + 80)
 
 
 def test_a_clock_that_was_set_back_begins_a_new_window() -> None:
