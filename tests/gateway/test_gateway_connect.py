@@ -171,6 +171,18 @@ async def test_an_errors_details_have_the_request_id(gateway: Gateway) -> None:
     assert detail(shown, RequestInfo).request_id == "abc"
 
 
+async def test_a_refusal_that_made_no_call_has_the_field_and_the_request_id_too(gateway: Gateway) -> None:
+    traced = gateway.with_headers(x_request_id="abc")
+    shown = (await traced.call("Resolve", {"identifiers": [{"id": 1}]})).json()
+    assert detail(shown, BadRequest).field_violations[0].field == "identifiers[0].id"
+    assert detail(shown, RequestInfo).request_id == "abc"
+
+
+async def test_an_answer_is_compact_json_in_utf_8(gateway: Gateway) -> None:
+    answer = await gateway.call("Alias", {"user_id": "jürgen", "alias_id": "j", "create_missing": True})
+    assert '{"userId":"jürgen",' in answer.text
+
+
 async def test_an_error_to_a_protobuf_request_is_json(gateway: Gateway) -> None:
     answer = await gateway.send("POST", f"{CONNECT}/Resolve", b"", content_type="application/proto")
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/json")
@@ -221,7 +233,7 @@ async def test_every_reason_has_the_code_and_http_status_of_the_specification(ga
 async def test_the_codes_that_aka_does_not_make_have_the_specifications_status_too(name: str, status: int) -> None:
     code = code_pb2.Code.Value(name.upper() if name != "canceled" else "CANCELLED")
     refusal = Refusal("INTERNAL", "", status=Status(code=code))
-    answer = connect.refuse(refusal)
+    answer = connect.refuse(refusal, "abc")
     assert (answer.body["code"], answer.status) == (name, status)
 
 

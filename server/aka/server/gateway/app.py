@@ -100,7 +100,7 @@ def create_refuse(metrics: HttpMetrics) -> Callable[[str, int, str], Response]:
         refusal = Refusal(UNREAD[status], message)
         caller = Caller.of({})
         if path.startswith(tuple(f"/{service}/" for service in connect.SERVICES)):
-            return _with_trailers(_respond(connect.refuse(refusal), caller), caller)
+            return _with_trailers(_respond(connect.refuse(refusal, caller.request_id), caller), caller)
         return _respond(dialects.get(path, appizer).refuse(refusal), caller)
 
     return refuse
@@ -151,9 +151,9 @@ def _connect_endpoint(stub: object, service: str) -> Endpoint:
             message = await caller.call(getattr(stub, name), connect.parse(sent, content_type, asked), answered)
             response = Response(connect.write(message, content_type), 200, caller.headers, content_type)
         except Refusal as refusal:
-            response = _respond(connect.refuse(refusal), caller, refusal)
+            response = _respond(connect.refuse(refusal, caller.request_id), caller, refusal)
         except Exception as bug:
-            response = _respond(connect.refuse(_bug(bug, request, caller)), caller)
+            response = _respond(connect.refuse(_bug(bug, request, caller), caller.request_id), caller)
         return _with_trailers(response, caller)
 
     return endpoint

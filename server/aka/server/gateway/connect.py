@@ -5,12 +5,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import code_pb2
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo
 from google.rpc.status_pb2 import Status
 
 from aka.admin.v1 import admin_service_pb2 as admin_v1
@@ -125,22 +126,23 @@ def write(message: Message, content_type: str) -> bytes:
     """Return a response's body. Fields without presence are printed."""
     if content_type == PROTO:
         return message.SerializeToString()
-    return json_format.MessageToJson(message, always_print_fields_with_no_presence=True, indent=None).encode()
+    return msgspec.json.encode(json_format.MessageToDict(message, always_print_fields_with_no_presence=True))
 
 
-def refuse(refusal: Refusal) -> Answer:
+def refuse(refusal: Refusal, request_id: str) -> Answer:
     """Say in the protocol's error JSON why a request was refused."""
     status = refusal.status or _status_without_call(refusal)
-    answer: dict[str, Any] = {"code": _name(status.code), "message": status.message}
-    if status.details:
-        answer["details"] = [
-            {
-                "type": detail.type_url.rpartition("/")[2],
-                "value": base64.b64encode(detail.value).decode().rstrip("="),
-                "debug": json_format.MessageToDict(detail),
-            }
-            for detail in status.details
-        ]
+    if not any(detail.Is(RequestInfo.DESCRIPTOR) for detail in status.details):
+        status.details.add().Pack(RequestInfo(request_id=request_id))
+    details = [
+        {
+            "type": detail.type_url.rpartition("/")[2],
+            "value": base64.b64encode(detail.value).decode().rstrip("="),
+            "debug": json_format.MessageToDict(detail),
+        }
+        for detail in status.details
+    ]
+    answer = {"code": _name(status.code), "message": status.message, "details": details}
     return Answer(_HTTP.get(status.code, 500) if refusal.status else refusal.http_status, answer)
 
 
@@ -150,7 +152,7 @@ def codes() -> dict[int, list[str]]:
     for code, status in _HTTP.items():
         found[status].add(_name(code))
     for reason in GATEWAYS_OWN:
-        answer = refuse(Refusal(reason, ""))
+        answer = refuse(Refusal(reason, ""), "")
         found[answer.status].add(answer.body["code"])
     return {status: sorted(names) for status, names in found.items()}
 
@@ -166,9 +168,8 @@ def error(codes: Sequence[str]) -> Schema:
         {
             "code": text("What was wrong, for programs.", enum=list(codes)),
             "message": text("What was wrong, for people."),
-            "details": array(an_answer(detail), "ErrorInfo, BadRequest, RetryInfo, RequestInfo."),
-        },
-        optional=("details",),
+            "details": array(an_answer(detail), "ErrorInfo, BadRequest, RetryInfo, RequestInfo.", minItems=1),
+        }
     )
 
 
@@ -236,6 +237,9 @@ def _status_without_call(refusal: Refusal) -> Status:
     reason = _REASONS.get(refusal.http_status)
     if reason is not None:
         status.details.add().Pack(ErrorInfo(reason=reason, domain="aka", metadata=refusal.metadata))
+    if "field" in refusal.metadata:
+        violation = {"field": refusal.metadata["field"], "description": refusal.message, "reason": reason}
+        status.details.add().Pack(BadRequest(field_violations=[BadRequest.FieldViolation(**violation)]))
     return status
 
 
