@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from aka.server.store.sqlite_file import migrations
-from tests.cli.command import aka, environment
+from tests.cli.command import KEY, aka, environment
 from tests.cli.conftest import Meanwhile, Run
 
-COMMANDS = ["serve", "keys", "workspaces", "migrate", "check", "health", "backup", "restore", "version"]
+COMMANDS = ["serve", "gateway", "keys", "workspaces", "migrate", "check", "health", "backup", "restore", "version"]
 
 
 def damage(database: Path, statement: str) -> None:
@@ -97,6 +97,13 @@ def test_health_asks_the_address_of_the_variable_and_ends_with_1_and_one_line_wh
     ended = aka("health", cwd=served.folder, env=environment(grpc_address=served.address))
     assert (ended.code, ended.out, len(ended.errors)) == (1, "", 1)
     assert served.address in ended.err
+
+
+@pytest.mark.parametrize("command", [("health", "--server"), ("keys", "list", "--server"), ("gateway", "--target")])
+def test_what_is_no_address_of_a_server_ends_with_2(command: tuple[str, ...], tmp_path: Path) -> None:
+    ended = aka(*command, "no-port", cwd=tmp_path, env=environment(api_key=KEY))
+    assert (ended.code, ended.out) == (2, "")
+    assert "'no-port' is not HOST:PORT or unix:/path" in ended.err
 
 
 def test_version_is_the_packages(tmp_path: Path) -> None:

@@ -16,7 +16,14 @@ from aka.server.app import serve as serve_until_stopped
 from aka.server.app import serve_gateway
 from aka.server.backup_commands import backup, restore
 from aka.server.client_channel import ServerTls, client_channel
-from aka.server.command_options import database_path, end, server_tls_options, settings_options
+from aka.server.command_options import (
+    address_option,
+    database_path,
+    end,
+    server_option,
+    server_tls_options,
+    settings_options,
+)
 from aka.server.config import SettingsError, read_settings
 from aka.server.errors import AkaError
 from aka.server.methods import SERVICE
@@ -51,7 +58,7 @@ def serve(**flags: str | None) -> None:
 
 
 @main.command()
-@click.option("--target", metavar="ADDRESS", required=True, help="The gRPC server to call: HOST:PORT or unix:/path.")
+@address_option("--target", required=True, help="The gRPC server to call: HOST:PORT or unix:/path.")
 @server_tls_options(own=False)
 @settings_options(
     "rest_address",
@@ -114,11 +121,18 @@ def check(database: str | None) -> None:
 
 
 @main.command()
-@click.option("--server", metavar="ADDRESS", envvar="AKA_GRPC_ADDRESS", default="127.0.0.1:50051", show_default=True)
-@click.option("--timeout", metavar="SECONDS", type=click.FloatRange(min=0.0, min_open=True), default=5.0)
+@server_option()
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0.0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="How long to wait for its answer.",
+)
 @server_tls_options(own=True)
 def health(server: str, timeout: float, tls: ServerTls | None) -> None:
-    """Ask a server whether it serves; exits with 1 where it does not. [AKA_GRPC_ADDRESS]
+    """Ask a server whether it serves; exits with 1 where it does not.
 
     Where AKA_TLS_CERT is set, as it is beside the server, that very certificate is trusted without --server-ca.
     """

@@ -14,7 +14,7 @@ from aka.admin.v1 import admin_service_pb2 as admin_v1
 from aka.server import bootstrap
 from aka.server.admin_calls import CallFailed, call_database, call_server
 from aka.server.client_channel import ServerTls
-from aka.server.command_options import database_path, end, server_tls_options
+from aka.server.command_options import database_path, end, server_option, server_tls_options
 from aka.server.keys import PERMISSIONS
 from aka.server.page_tokens import MAX_PAGE
 
@@ -37,14 +37,7 @@ def workspaces() -> None:
 def _asking(command: Callable[..., None]) -> Callable[..., None]:
     """Add the flags that say whom to ask and how to print; the command gets `ask`, which ends with 1 where it fails."""
 
-    @click.option(
-        "--server",
-        metavar="ADDRESS",
-        envvar="AKA_GRPC_ADDRESS",
-        default="127.0.0.1:50051",
-        show_default=True,
-        help="The server to ask. [AKA_GRPC_ADDRESS]",
-    )
+    @server_option()
     @click.option(
         "--key",
         metavar="KEY",

@@ -9,8 +9,12 @@ import grpc
 
 from aka.server.tls import describe, load_authorities, load_pair
 
-_DIRECT: Final = [("grpc.enable_http_proxy", 0)]
-"""Or `http_proxy`, which containers often have for the way out, would be asked for a server beside this process."""
+_OPTIONS: Final = [
+    # Or `http_proxy`, which containers often have for the way out, would be asked for a server beside this process.
+    ("grpc.enable_http_proxy", 0),
+    # Or a gateway whose target was away for long would be away for up to two minutes more.
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
 
 
 class ServerTls(NamedTuple):
@@ -42,14 +46,14 @@ class ServerTls(NamedTuple):
 def client_channel(address: str, tls: ServerTls | None) -> grpc.Channel:
     """Return a channel to `HOST:PORT` or `unix:/path`; without `tls` there is none."""
     if tls is None:
-        return grpc.insecure_channel(address, _DIRECT)
+        return grpc.insecure_channel(address, _OPTIONS)
     return grpc.secure_channel(address, _credentials(tls), _options(tls))
 
 
 def aio_channel(address: str, tls: ServerTls | None) -> grpc.aio.Channel:
     """Return the same for asyncio."""
     if tls is None:
-        return grpc.aio.insecure_channel(address, _DIRECT)
+        return grpc.aio.insecure_channel(address, _OPTIONS)
     return grpc.aio.secure_channel(address, _credentials(tls), _options(tls))
 
 
@@ -59,4 +63,4 @@ def _credentials(tls: ServerTls) -> grpc.ChannelCredentials:
 
 
 def _options(tls: ServerTls) -> Sequence[tuple[str, str | int]]:
-    return [*_DIRECT, ("grpc.ssl_target_name_override", tls.name)] if tls.name else _DIRECT
+    return [*_OPTIONS, ("grpc.ssl_target_name_override", tls.name)] if tls.name else _OPTIONS

@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from aka.server.addresses import address
 from aka.server.client_channel import ServerTls
 from aka.server.config import SETTINGS, SettingsError, read_settings
 from aka.server.tls import TlsError
@@ -28,6 +29,26 @@ def settings_options(*fields: str) -> Callable[[F], F]:
         return command
 
     return add
+
+
+def address_option(flag: str, **more: Any) -> Callable[[F], F]:
+    """Add a flag that names a server to call; one that is no address ends with 2."""
+
+    def checked(context: click.Context, option: click.Parameter, value: str) -> str:
+        try:
+            return address(value)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is not HOST:PORT or unix:/path") from None
+
+    return click.option(flag, metavar="ADDRESS", callback=checked, **more)
+
+
+def server_option() -> Callable[[F], F]:
+    """Add the flag that names the server to ask."""
+    told = "The server to ask. [AKA_GRPC_ADDRESS]"
+    return address_option(
+        "--server", envvar="AKA_GRPC_ADDRESS", default="127.0.0.1:50051", show_default=True, help=told
+    )
 
 
 def server_tls_options(*, own: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
