@@ -1,15 +1,33 @@
-"""docs/operations.md: the times and messages that it tells are those of the code."""
+"""docs/operations.md: the commands, settings, times and messages that it tells are those of the code."""
 
 import re
 from typing import Final
 
+import click
+
 from aka.server import grpc_server
+from aka.server.__main__ import main
 from aka.server.config import SETTINGS
 from aka.server.errors import PREFIX, server_stopping
 from aka.v1 import alias_service_pb2 as v1
 from tests.docs.pages import code, read, table
 
 PAGE: Final = "docs/operations.md"
+
+
+def test_the_command_table_is_the_command() -> None:
+    assert isinstance(main, click.Group)
+    assert {code(command)[0] for command, _ in table(PAGE, "## Commands")} == {f"aka {name}" for name in main.commands}
+
+
+def test_the_settings_table_tells_every_setting() -> None:
+    told = [
+        (code(env), code(flag), code(default), expected) for env, flag, default, expected in table(PAGE, "## Settings")
+    ]
+    assert told == [
+        ([setting.env], [*filter(None, [setting.flag])], [*filter(None, [setting.default])], setting.expected)
+        for setting in SETTINGS
+    ]
 
 
 def test_the_times_of_a_stop_are_those_of_the_server() -> None:

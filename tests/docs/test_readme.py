@@ -7,12 +7,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
-import click
 import pytest
 from google.rpc import code_pb2
 
-from aka.server.__main__ import main
-from aka.server.config import SETTINGS
 from aka.server.errors import PREFIX, STATUS
 from aka.server.methods import ADMIN_SERVICE, SERVICE, SERVICES
 from aka.v1 import alias_service_pb2 as v1
@@ -50,17 +47,6 @@ def test_readme_has_examples_of_all_three_documents() -> None:
     }
 
 
-def test_the_settings_table_tells_every_setting() -> None:
-    told = [
-        (code(env), code(flag), code(default), expected)
-        for env, flag, default, expected in table("README.md", "## Settings")
-    ]
-    assert told == [
-        ([setting.env], [*filter(None, [setting.flag])], [*filter(None, [setting.default])], setting.expected)
-        for setting in SETTINGS
-    ]
-
-
 @pytest.mark.parametrize(("heading", "service"), [("## The RPCs", SERVICE), ("### For operators", ADMIN_SERVICE)])
 def test_a_table_of_rpcs_is_the_service(heading: str, service: str) -> None:
     told = [(*code(name), tuple(code(permission))) for name, _, permission in table("README.md", heading)]
@@ -73,13 +59,6 @@ def test_the_error_table_is_the_one_from_reason_to_status() -> None:
         reasons[code_pb2.Code.Name(status)].append(v1.ErrorReason.Name(reason).removeprefix(PREFIX))
     told = {code(status)[0]: code(named) for status, named, _ in table("README.md", "### Errors")}
     assert told == reasons
-
-
-def test_the_command_table_is_the_command() -> None:
-    assert isinstance(main, click.Group)
-    assert {code(command)[0] for command, _ in table("README.md", "## Commands")} == {
-        f"aka {name}" for name in main.commands
-    }
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
