@@ -14,6 +14,7 @@ from shutil import copytree
 from tempfile import TemporaryDirectory
 
 import grpc
+import httpx
 import pytest
 
 from aka.server import bootstrap, keys
@@ -189,6 +190,12 @@ def test_the_lines_that_read_the_key_from_its_file_work_as_pasted_anywhere(tmp_p
     folder.mkdir()
     with serving("--log-format", "text", cwd=folder, key=None) as server:
         assert linked(pasted(server.stderr, Path("/")))
+
+
+def test_beside_the_lines_is_the_address_of_the_page_that_describes_rest(tmp_path: Path) -> None:
+    with serving("--log-format", "text", cwd=tmp_path, settings={"rest_address": "127.0.0.1:0"}) as server:
+        (page,) = re.findall(r"^Over REST, with curl: (.*)$", server.stderr, re.MULTILINE)
+        assert httpx.get(page, trust_env=False).headers["content-type"].startswith("text/html")
 
 
 def test_the_lines_for_a_unix_socket_and_a_given_key_work_as_pasted(tmp_path: Path) -> None:

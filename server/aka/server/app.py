@@ -156,7 +156,7 @@ def _stop_signal() -> asyncio.Event:
 def _say_ready(settings: Settings, bound: str, rest_bound: str, metrics_bound: str, key: str) -> None:
     log.info("serving", grpc=bound, rest=rest_bound, metrics=metrics_bound, database=settings.database, pid=os.getpid())
     if settings.log_format == "text" or (settings.log_format is None and sys.stderr.isatty()):
-        print(how_to_call(bound, key, settings.tls), file=sys.stderr, flush=True)
+        print(how_to_call(bound, rest_bound, key, settings.tls), file=sys.stderr, flush=True)
     print(f"aka ready grpc={bound} rest={rest_bound}", flush=True)
 
 

@@ -14,8 +14,11 @@ _CALLS = (
 )
 
 
-def how_to_call(address: str, key: str, tls: TlsFiles | None = None) -> str:
-    """Return shell lines that make, link and look up a user at `address`; `key` is what the shell takes for a key."""
+def how_to_call(address: str, rest: str, key: str, tls: TlsFiles | None = None) -> str:
+    """Return shell lines that make, link and look up a user at `address`, and where REST is described.
+
+    `rest` is the gateway's address, `-` where there is none; `key` is what the shell takes for a key.
+    """
     beside = Path(sys.executable).with_name("buf")
     buf = quote(str(beside)) if beside.exists() else "buf"
     lines = ["", "In another terminal, as pasted:", "", f'  AKA_KEY="{key}"']
@@ -28,6 +31,8 @@ def how_to_call(address: str, key: str, tls: TlsFiles | None = None) -> str:
         f" -d '{body}' {scheme}://{host}/aka.v1.AliasService/{method}"
         for method, body in _CALLS
     ]
+    if ":" in rest and not rest.startswith("unix:"):
+        lines += ["", f"Over REST, with curl: {scheme}://{rest}/docs"]
     return "\n".join([*lines, ""])
 
 

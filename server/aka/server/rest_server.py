@@ -150,4 +150,5 @@ def _listen(address: str) -> socket.socket:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listening
     except OSError as error:
-        raise CannotListen(f"cannot listen on {address}: {error.strerror or error}") from None
+        why = (error.strerror or str(error)).partition(" (while ")[0]  # Python names the address once more
+        raise CannotListen(f"cannot listen on {address}: {why}") from None
