@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from aka.server.__main__ import main
 from aka.server.keys import PERMISSIONS
+from aka.server.page_tokens import MAX_PAGE
 from aka.server.store.sqlite_file import own
 from tests.cli.command import KEY, Serving, aka, identify, serving
 
@@ -158,6 +159,21 @@ def test_a_database_that_no_server_has_is_worked_on_without_a_key(used: Path) ->
         server.call("Identify", identify("u"), json.loads(workspace.out)["secret"])
         with pytest.raises(grpc.RpcError):
             server.call("Resolve", ASK, KEY)
+
+
+@pytest.mark.parametrize(
+    ("command", "row"),
+    [
+        ("keys", "api_keys SELECT randomblob(16), 1, randomblob(32), 'k', '', 'operator', 0, NULL, NULL, NULL"),
+        ("workspaces", "workspaces SELECT 1000 + number, 'workspace-' || number, 0"),
+    ],
+)
+def test_what_is_more_than_a_page_is_listed_whole(used: Path, command: str, row: str) -> None:
+    with closing(sqlite3.connect(used / "aka.db", isolation_level=None)) as connection:
+        numbers = "WITH RECURSIVE n (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM n WHERE number < ?)"
+        connection.execute(f"{numbers} INSERT INTO {row} FROM n", (MAX_PAGE,))
+    listed = json.loads(aka(command, "list", "--json", *DATABASE, cwd=used).out)
+    assert len({json.dumps(shown) for shown in listed}) == len(listed) == MAX_PAGE + 1
 
 
 def test_a_database_that_a_server_has_is_left_to_it(used: Path) -> None:
