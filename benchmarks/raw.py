@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import uuid_utils
 
-from aka.server.store.sqlite_file import migrate
+from aka.server.store.sqlite_migrations import migrate
 
 Row = tuple[Any, ...]
 Rows = dict[str, list[Row]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aka.server.store.sqlite_file import migrations
+from aka.server.store.sqlite_migrations import migrations
 from tests.cli.command import KEY, aka, environment
 from tests.cli.conftest import Meanwhile, Run
 

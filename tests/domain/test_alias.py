@@ -82,8 +82,10 @@ def test_an_unknown_user_id_is_not_found(world: World) -> None:
 
 
 def test_an_unknown_user_id_is_not_found_though_the_alias_is_known(world: World) -> None:
-    world.anonymous("x")
-    assert world.refused(alias("u", "x")).name == "USER_NOT_FOUND"
+    other = world.anonymous("x")
+    refusal = world.refused(alias("u", "x"))
+    assert refusal.name == "USER_NOT_FOUND"
+    assert refusal.metadata == {"user_id": "u", "alias_profile_id": uuid_text(other)}
 
 
 def test_an_unknown_reserved_user_id_that_is_not_to_be_made_is_not_found(world: World) -> None:
@@ -147,10 +149,10 @@ def test_a_profile_beyond_a_lowered_cap_still_is_already_linked(world: World) ->
 
 
 def test_a_free_reserved_alias_is_refused(world: World) -> None:
-    world.identified("u")
+    user = world.identified("u")
     refusal = world.refused(alias("u", "null"))
     assert refusal.name == "RESERVED_IDENTIFIER"
-    assert refusal.metadata == {"field": "alias_id", "value": "null"}
+    assert refusal.metadata == {"field": "alias_id", "value": "null", "user_profile_id": uuid_text(user)}
 
 
 def test_an_unknown_reserved_user_is_refused(world: World) -> None:
@@ -171,8 +173,10 @@ def test_an_unknown_user_with_a_free_reserved_alias_is_refused_and_nobody_is_cre
 def test_an_unknown_reserved_user_is_refused_as_such_whatever_the_policy_says_of_a_taken_alias(
     world: World, policy: v1.MergePolicy.ValueType
 ) -> None:
-    world.identified("other", "taken")
-    assert world.refused(alias("null", "taken", policy, create_missing=True)).name == "RESERVED_IDENTIFIER"
+    other = world.identified("other", "taken")
+    refusal = world.refused(alias("null", "taken", policy, create_missing=True))
+    assert refusal.name == "RESERVED_IDENTIFIER"
+    assert refusal.metadata == {"field": "user_id", "value": "null", "alias_profile_id": uuid_text(other)}
 
 
 @joining_policies

@@ -212,7 +212,7 @@ async def test_a_body_shorter_than_its_length_is_the_dialects_408_and_the_end(
         connection.send(post(gateway, "content-length: 15", path=path), b'{"user_id"')
         answer = await connection.answer()
         message = {"message": f"The body did not arrive within {body.MAX_SECONDS:.0f} s"}
-        assert (answer.status, json.loads(answer.content)) == (408, told | message)
+        assert (answer.status, (told | message).items() <= told_by(answer).items()) == (408, True)
         assert await connection.rest() == b""
 
 

@@ -19,10 +19,12 @@ import pytest
 
 from aka.server.domain.identifiers import ProfileId, id_of
 from aka.server.errors import AkaError
-from aka.server.store import sqlite_file
+from aka.server.store import sqlite_migrations
 from aka.server.store.sqlite import SqliteStore
 from aka.server.store.sqlite_check import check_file
-from aka.server.store.sqlite_file import CannotOpen, Connection, migrate_file, migrations, own, pending
+from aka.server.store.sqlite_connection import Connection
+from aka.server.store.sqlite_file import CannotOpen, own
+from aka.server.store.sqlite_migrations import migrate_file, migrations, pending
 from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, AnsweredBefore, Caller, NewApiKey, Once, Workspace
 from aka.v1 import alias_service_pb2 as v1
 from tests.domain.world import alias, create_alias, delete_alias, identify, pair
@@ -281,7 +283,7 @@ def tables(file: Path) -> set[str]:
 def later(monkeypatch: pytest.MonkeyPatch, *added: tuple[int, str, str]) -> None:
     """Let aka come with more migrations."""
     known = [*migrations(), *added]
-    monkeypatch.setattr(sqlite_file, "migrations", lambda: known)
+    monkeypatch.setattr(sqlite_migrations, "migrations", lambda: known)
 
 
 def test_migrations_are_numbered_from_1_on() -> None:

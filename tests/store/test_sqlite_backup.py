@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from aka.server.store import sqlite_file
+from aka.server.store import sqlite_migrations
 from aka.server.store.sqlite import SqliteStore
 from aka.server.store.sqlite_backup import CannotCopy, Restored, back_up
 from aka.server.store.sqlite_backup import restore as put_back
 from aka.server.store.sqlite_check import check_file
-from aka.server.store.sqlite_file import migrate_file, migrations, own
+from aka.server.store.sqlite_file import own
+from aka.server.store.sqlite_migrations import migrate_file, migrations
 from aka.server.store.store import Workspace
 from tests.domain.world import alias, identify
 from tests.store.tenant import Tenant
@@ -439,7 +440,7 @@ def test_a_failed_restore_leaves_no_draft(file: Path, backup: Path) -> None:
 def add_migration(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this aka know one more migration."""
     known = [*migrations(), (9001, "later", "CREATE TABLE later (x)")]
-    monkeypatch.setattr(sqlite_file, "migrations", lambda: known)
+    monkeypatch.setattr(sqlite_migrations, "migrations", lambda: known)
 
 
 def overwrite_a_page(file: Path, byte: bytes) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from aka.server.store.sqlite import SqliteStore
 from aka.server.store.sqlite_check import SHOWN, check_file
-from aka.server.store.sqlite_file import CannotOpen, migrate_file, own
+from aka.server.store.sqlite_file import CannotOpen, own
+from aka.server.store.sqlite_migrations import migrate_file
 from aka.server.store.store import Workspace
 from aka.v1 import alias_service_pb2 as v1
 from tests.domain.world import alias, create_alias, delete_alias, identify, pair

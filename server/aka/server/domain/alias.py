@@ -57,8 +57,9 @@ class Alias(NamedTuple):
         if user is None:
             return self._with_new_user(graph, other)
         if other is None:
-            self.rules.refuse_reserved(self.alias, "alias_id")
-            linked = self.rules.link(graph, user, self.alias, user_profile_id=uuid_text(user.id))
+            named = _named(user, None)
+            self.rules.refuse_reserved(self.alias, "alias_id", **named)
+            linked = self.rules.link(graph, user, self.alias, anonymous=False, **named)
             return answer(v1.OUTCOME_LINKED, user), (linked,)
         if user.id == other.id:
             return answer(v1.OUTCOME_ALREADY_LINKED, user), ()
@@ -71,20 +72,22 @@ class Alias(NamedTuple):
                 "No profile has this primary_user_id; it is a profile id that aka gave, not an id of yours",
                 profile_id=uuid_text(self.user),
             )
+        named = _named(None, other)
         if not self.create_missing:
             raise AkaError(
                 v1.ERROR_REASON_USER_NOT_FOUND,
                 f"No profile has the user_id {self.user.name!r}; identify the user first, or set create_missing",
                 user_id=self.user.name,
+                **named,
             )
-        self.rules.refuse_reserved(self.user, "user_id")
+        self.rules.refuse_reserved(self.user, "user_id", **named)
         if other is None:
             self.rules.refuse_reserved(self.alias, "alias_id")
             profile = graph.new_profile_id()
             changes = Created(profile, self.user, True, False), Linked(profile, self.alias, False)
             return Answer(v1.OUTCOME_CREATED, profile, self.user.name), changes
         self._refuse_by_policy(None, other, both_identified=other.identified)
-        linked = self.rules.link(graph, other, self.user, alias_profile_id=uuid_text(other.id))
+        linked = self.rules.link(graph, other, self.user, anonymous=False, **named)
         if other.identified:
             return answer(v1.OUTCOME_LINKED, other), (linked,)
         identified = Identified(other.id, self.user, False)
@@ -123,6 +126,11 @@ class Alias(NamedTuple):
             )
 
 
-def _named(user: Profile | None, other: Profile) -> dict[str, str]:
-    named = {"alias_profile_id": uuid_text(other.id)}
-    return named if user is None else {"user_profile_id": uuid_text(user.id)} | named
+def _named(user: Profile | None, other: Profile | None) -> dict[str, str]:
+    """Return the profiles, those that there are, as the metadata of a refusal names them."""
+    named = {}
+    if user is not None:
+        named["user_profile_id"] = uuid_text(user.id)
+    if other is not None:
+        named["alias_profile_id"] = uuid_text(other.id)
+    return named

@@ -43,14 +43,18 @@ class Rules:
     """Identifiers and tombstones that a profile may have."""
     reserved: ReservedList = field(default_factory=ReservedList.default)
 
-    def refuse_reserved(self, identifier: Identifier, path: str) -> None:
-        """Refuse to link a value that bugs send as an id. Labels and names may have any value."""
+    def refuse_reserved(self, identifier: Identifier, path: str, **named: str) -> None:
+        """Refuse to link a value that bugs send as an id. Labels and names may have any value.
+
+        `named` goes into the error's metadata, as in `merge`.
+        """
         if identifier.is_id and identifier.name in self.reserved:
             raise AkaError(
                 v1.ERROR_REASON_RESERVED_IDENTIFIER,
                 f"is {identifier.name!r}, a value that clients send by mistake; send the person's own id, or nothing",
                 field=path,
                 value=identifier.name,
+                **named,
             )
 
     def link(

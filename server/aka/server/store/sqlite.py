@@ -7,34 +7,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar, get_args
-
-import uuid_utils
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, get_args
 
 from aka.server.domain.changes import Change
 from aka.server.domain.graph import Decision, Graph
-from aka.server.domain.identifiers import Identifier, Key, ProfileId
+from aka.server.domain.identifiers import Identifier, Key
 from aka.server.errors import AkaError
 from aka.server.metrics import SECONDS, Histogram, Phase, StoreMetrics
 from aka.server.store import sqlite_keys
-from aka.server.store.deciding import Call, Decided, Verdict, decide
+from aka.server.store.deciding import Call
 from aka.server.store.group import Grouped
-from aka.server.store.sqlite_changes import forget_answers, write
-from aka.server.store.sqlite_file import (
-    MEMORY,
-    CannotOpen,
-    Connection,
-    Glance,
-    Ownership,
-    migrate,
-    own,
-    pending,
-    roll_back,
-)
-from aka.server.store.sqlite_graph import load, load_kept, load_labels, load_page
+from aka.server.store.sqlite_changes import forget_answers
+from aka.server.store.sqlite_connection import Connection, Glance
+from aka.server.store.sqlite_file import MEMORY, CannotOpen, Ownership, own
+from aka.server.store.sqlite_groups import Done, Errand, Lookup, Page, change, look_up, read
+from aka.server.store.sqlite_migrations import migrate, pending
 from aka.server.store.store import (
     ANSWERS_ARE_KEPT_FOR,
     ApiKey,
@@ -55,44 +44,6 @@ FEW: Final = 8
 SMALL: Final = 32
 """Up to this many decisions a group are done on the event loop's thread, and only their COMMIT on another."""
 OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
-
-
-class Lookup(NamedTuple):
-    """What some keys reach."""
-
-    workspace: Workspace
-    keys: Collection[Key]
-
-
-class Page(NamedTuple):
-    """A profile and a page of its identifiers."""
-
-    workspace: Workspace
-    key: Key
-    after: Identifier | None
-    limit: int
-
-
-class Errand(NamedTuple):
-    """A change of something else than the graph. It may run again; where it raises AkaError it has written nothing."""
-
-    do: Callable[[sqlite3.Connection], Any]
-
-    def result(self, connection: sqlite3.Connection) -> Any:
-        """Return what it returns, or the AkaError that it raises."""
-        try:
-            return self.do(connection)
-        except AkaError as refusal:
-            return refusal
-
-
-class Done(NamedTuple):
-    """What a group came to, before it is committed."""
-
-    results: Sequence[Any]
-    kinds: Counter[type[Change]]
-    """How many changes of each kind it made."""
-    phases: list[Phase]
 
 
 class SqliteStore:
@@ -134,7 +85,7 @@ class SqliteStore:
         """See `Store.read`. Small ones are done at once; of the others, those that wait are joined."""
         if self._glance is not None and len(keys) <= FEW:
             began = perf_counter()
-            found = self._glance.read(lambda connection: _look_up(connection, workspace, keys))
+            found = self._glance.read(lambda connection: look_up(connection, workspace, keys))
             if found is not None:
                 if self._spans is not None:
                     self._spans.phases([Phase("load", began, perf_counter())])
@@ -238,7 +189,7 @@ class SqliteStore:
 
     async def _run_reads(self, reads: Sequence[Lookup | Page]) -> Sequence[Any]:
         began = perf_counter()
-        results = await self._reader.run(lambda connection: _read_group(connection, reads))
+        results = await self._reader.run(lambda connection: read(connection, reads))
         self._trace(Phase("load", began, perf_counter()))
         return results
 
@@ -247,91 +198,13 @@ class SqliteStore:
             self._spans.phases(phases)
 
     def _change(self, connection: sqlite3.Connection, group: Sequence[Call | Errand]) -> Done:
-        """Load, decide and write a group, and run its errands."""
+        """Do a group, and delete what was kept long enough."""
         now = time.time_ns() // 1000
-        calls = [piece for piece in group if isinstance(piece, Call)]
-        verdicts: dict[int, Verdict] = {}
-        kinds: Counter[type[Change]] = Counter()
-        phases: list[Phase] = []
-        for workspace, places in _by_workspace(calls).items():
-            decided = _run(connection, workspace, [calls[place] for place in places], now, phases)
-            for _, made in decided.journal:
-                kinds.update(map(type, made))
-            verdicts.update(zip(places, decided.verdicts, strict=True))
+        done = change(connection, group, now)
         if now >= self._forget_at:
             more = forget_answers(connection, now - ANSWERS_ARE_KEPT_FOR)
             self._forget_at = now if more else now + 1_000_000
-        in_order = iter([verdicts[place] for place in range(len(calls))])
-        results = [next(in_order) if isinstance(piece, Call) else piece.result(connection) for piece in group]
-        return Done(results, kinds, phases)
-
-
-def new_profile_id() -> ProfileId:
-    """Return a new UUIDv7."""
-    return ProfileId(uuid_utils.uuid7().bytes)
-
-
-def _by_workspace(calls: Sequence[Call | Lookup | Page]) -> dict[Workspace, list[int]]:
-    places: dict[Workspace, list[int]] = {}
-    for place, call in enumerate(calls):
-        places.setdefault(call.workspace, []).append(place)
-    return places
-
-
-def _run(
-    connection: sqlite3.Connection, workspace: Workspace, calls: Sequence[Call], now: int, phases: list[Phase]
-) -> Decided:
-    began = perf_counter()
-    keys = dict.fromkeys(chain.from_iterable(call.keys for call in calls))
-    graph = load(connection, workspace, keys, now, new_profile_id)
-    users = {user for call in calls for decision in call.decisions if (user := decision.labels_of) is not None}
-    profiles = {profile.id for user in users if (profile := graph.find(user)) and profile.user_aliases}
-    if profiles:
-        load_labels(connection, workspace, graph, profiles)
-    request_ids = [call.by.once.request_id for call in calls if call.by.once is not None]
-    kept = load_kept(connection, workspace, request_ids, now - ANSWERS_ARE_KEPT_FOR)
-    loaded = perf_counter()
-    steps = decide(graph, calls, kept)
-    try:
-        while True:
-            scratch, profile_id = next(steps)
-            load_labels(connection, workspace, scratch, [profile_id])
-    except StopIteration as stop:
-        decided: Decided = stop.value
-    ready = perf_counter()
-    write(connection, workspace, graph, decided)
-    phases += Phase("load", began, loaded), Phase("decide", loaded, ready), Phase("write", ready, perf_counter())
-    return decided
-
-
-def _look_up(connection: sqlite3.Connection, workspace: Workspace, keys: Collection[Key]) -> Graph:
-    if len(keys) == 1:  # which is one statement, and so one snapshot
-        return load(connection, workspace, keys, 0, new_profile_id)
-    connection.execute("BEGIN")
-    try:
-        return load(connection, workspace, keys, 0, new_profile_id)
-    finally:
-        roll_back(connection)
-
-
-def _read_group(connection: sqlite3.Connection, reads: Sequence[Lookup | Page]) -> Sequence[Any]:
-    connection.execute("BEGIN")  # one snapshot for all
-    try:
-        results: dict[int, Any] = {}
-        for workspace, places in _by_workspace(reads).items():
-            lookups = {}
-            for place in places:
-                read = reads[place]
-                if isinstance(read, Lookup):
-                    lookups[place] = read
-                else:
-                    results[place] = load_page(connection, workspace, read.key, read.after, read.limit)
-            keys = dict.fromkeys(key for read in lookups.values() for key in read.keys)
-            graph = load(connection, workspace, keys, 0, new_profile_id)
-            results.update(dict.fromkeys(lookups, graph))
-        return [results[place] for place in range(len(reads))]
-    finally:
-        roll_back(connection)
+        return done
 
 
 def _size(connection: sqlite3.Connection) -> int:

@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from aka.server.store.sqlite_check import Report, check
-from aka.server.store.sqlite_file import MEMORY, CannotOpen, Ownership, migrate, pending
+from aka.server.store.sqlite_file import MEMORY, CannotOpen, Ownership
+from aka.server.store.sqlite_migrations import migrate, pending
 
 _STEP: Final = 4096
 """Pages that are copied before Ctrl-C is heard."""

@@ -53,12 +53,10 @@ def write(connection: sqlite3.Connection, workspace: Workspace, graph: Graph, de
         links, others = _journal_values(decided.journal, last)
         _LINK_ENTRY.insert(connection, workspace, graph.now, links)
         _OTHER_ENTRY.insert(connection, workspace, graph.now, others)
+    answers: list[Any] = []
     for once, answer in decided.keep:
-        connection.execute(
-            "INSERT OR REPLACE INTO answers (workspace, request_id, method, fingerprint, answer, at)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (workspace, once.request_id, once.method, once.fingerprint, answer, graph.now),
-        )
+        answers += (bytearray(once.request_id), once.method, bytearray(once.fingerprint), bytearray(answer))
+    _ANSWER.insert(connection, workspace, graph.now, answers)
 
 
 def forget_answers(connection: sqlite3.Connection, before: int) -> bool:
@@ -175,6 +173,13 @@ _OTHER_ENTRY: Final = _Insert(
     _ENTRY + ", other, linked_at, created_at, other_created_at)",
     "(?1, ?2, {0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9}, {10}, {11}, {12})",
     13,
+)
+
+
+_ANSWER: Final = _Insert(
+    "INSERT OR REPLACE INTO answers (workspace, at, request_id, method, fingerprint, answer)",
+    "(?1, ?2, {0}, {1}, {2}, {3})",
+    4,
 )
 
 

@@ -13,7 +13,8 @@ from aka.server.domain.graph import Link
 from aka.server.domain.identifiers import Identifier, ProfileId, uuid_text
 from aka.server.domain.journal import Counts, History, Record
 from aka.server.store.sqlite_changes import read_journal
-from aka.server.store.sqlite_file import MEMORY, CannotOpen, own, pending
+from aka.server.store.sqlite_file import MEMORY, CannotOpen, own
+from aka.server.store.sqlite_migrations import pending
 from aka.server.store.store import Workspace
 
 SHOWN: Final = 20

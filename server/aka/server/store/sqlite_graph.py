@@ -1,11 +1,11 @@
 """The statements that load a part of the identity graph from SQLite.
 
 A group is loaded in a number of statements that does not grow with it. SQLite has no array parameters, so keys come as
-JSON, and profile ids (which JSON cannot hold) as one run of bytes cut in pieces of 16.
+JSON, and ids of 16 bytes (which JSON cannot hold) as one run of bytes cut in pieces of 16.
 """
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -58,6 +58,10 @@ _PAGE: Final = f"""
     CROSS JOIN identifiers i INDEXED BY identifiers_by_origin ON i.workspace = t.workspace AND i.origin = t.id
     WHERE t.workspace = ?1 AND t.survivor = ?2 AND t.parent IS NOT NULL AND (i.label, i.name) > (?3, ?4)
     ORDER BY 1, 2 LIMIT ?5
+"""
+_KEPT: Final = f"""
+    SELECT w.id, a.method, a.fingerprint, a.answer FROM {_WANTED}
+    CROSS JOIN answers a ON a.workspace = ?1 AND a.request_id = w.id AND a.at > ?4
 """
 _TOMBSTONES: Final = """
     SELECT id FROM profiles WHERE workspace = ?1 AND survivor = ?2 AND parent IS NOT NULL
@@ -137,23 +141,18 @@ def load_page(
 
 
 def load_kept(
-    connection: sqlite3.Connection, workspace: Workspace, request_ids: Iterable[bytes], since: int
+    connection: sqlite3.Connection, workspace: Workspace, request_ids: Sequence[bytes], since: int
 ) -> dict[bytes, Kept]:
     """Return the answers that the request ids got since a time."""
-    kept = {}
-    for request_id in request_ids:
-        row = connection.execute(
-            "SELECT method, fingerprint, answer FROM answers WHERE workspace = ? AND request_id = ? AND at > ?",
-            (workspace, request_id, since),
-        ).fetchone()
-        if row is not None:
-            kept[request_id] = Kept(*row)
-    return kept
+    if not request_ids:
+        return {}
+    rows = connection.execute(_KEPT, (workspace, *_wanted(request_ids), since))
+    return {request_id: Kept(*kept) for request_id, *kept in rows}
 
 
 def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _wanted(profile_ids: Sequence[ProfileId]) -> tuple[bytes, str]:
-    return b"".join(profile_ids), _json(list(range(len(profile_ids))))
+def _wanted(ids: Sequence[bytes]) -> tuple[bytes, str]:
+    return b"".join(ids), _json(list(range(len(ids))))

@@ -1,0 +1,145 @@
+"""What is done on a connection to SQLite in one piece: a group of changes, or of reads."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from itertools import chain
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import uuid_utils
+
+from aka.server.domain.changes import Change
+from aka.server.domain.graph import Graph
+from aka.server.domain.identifiers import Identifier, Key, ProfileId
+from aka.server.errors import AkaError
+from aka.server.metrics import Phase
+from aka.server.store.deciding import Call, Decided, Verdict, decide
+from aka.server.store.sqlite_changes import write
+from aka.server.store.sqlite_file import roll_back
+from aka.server.store.sqlite_graph import load, load_kept, load_labels, load_page
+from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, Workspace
+
+
+class Lookup(NamedTuple):
+    """What some keys reach."""
+
+    workspace: Workspace
+    keys: Collection[Key]
+
+
+class Page(NamedTuple):
+    """A profile and a page of its identifiers."""
+
+    workspace: Workspace
+    key: Key
+    after: Identifier | None
+    limit: int
+
+
+class Errand(NamedTuple):
+    """A change of something else than the graph. It may run again; where it raises AkaError it has written nothing."""
+
+    do: Callable[[sqlite3.Connection], Any]
+
+    def result(self, connection: sqlite3.Connection) -> Any:
+        """Return what it returns, or the AkaError that it raises."""
+        try:
+            return self.do(connection)
+        except AkaError as refusal:
+            return refusal
+
+
+class Done(NamedTuple):
+    """What a group came to, before it is committed."""
+
+    results: Sequence[Any]
+    kinds: Counter[type[Change]]
+    """How many changes of each kind it made."""
+    phases: list[Phase]
+
+
+def change(connection: sqlite3.Connection, group: Sequence[Call | Errand], now: int) -> Done:
+    """Load, decide and write a group of changes, at the time `now`, and run its errands."""
+    calls = [piece for piece in group if isinstance(piece, Call)]
+    verdicts: dict[int, Verdict] = {}
+    kinds: Counter[type[Change]] = Counter()
+    phases: list[Phase] = []
+    for workspace, places in _by_workspace(calls).items():
+        decided = _run(connection, workspace, [calls[place] for place in places], now, phases)
+        for _, made in decided.journal:
+            kinds.update(map(type, made))
+        verdicts.update(zip(places, decided.verdicts, strict=True))
+    in_order = iter([verdicts[place] for place in range(len(calls))])
+    results = [next(in_order) if isinstance(piece, Call) else piece.result(connection) for piece in group]
+    return Done(results, kinds, phases)
+
+
+def look_up(connection: sqlite3.Connection, workspace: Workspace, keys: Collection[Key]) -> Graph:
+    """Return what the keys reach, in one snapshot."""
+    if len(keys) == 1:  # which is one statement, and so one snapshot
+        return load(connection, workspace, keys, 0, new_profile_id)
+    connection.execute("BEGIN")
+    try:
+        return load(connection, workspace, keys, 0, new_profile_id)
+    finally:
+        roll_back(connection)
+
+
+def read(connection: sqlite3.Connection, reads: Sequence[Lookup | Page]) -> Sequence[Any]:
+    """Return what a group of reads finds, all in one snapshot."""
+    connection.execute("BEGIN")  # one snapshot for all
+    try:
+        results: dict[int, Any] = {}
+        for workspace, places in _by_workspace(reads).items():
+            lookups = {}
+            for place in places:
+                each = reads[place]
+                if isinstance(each, Lookup):
+                    lookups[place] = each
+                else:
+                    results[place] = load_page(connection, workspace, each.key, each.after, each.limit)
+            keys = dict.fromkeys(key for lookup in lookups.values() for key in lookup.keys)
+            graph = load(connection, workspace, keys, 0, new_profile_id)
+            results.update(dict.fromkeys(lookups, graph))
+        return [results[place] for place in range(len(reads))]
+    finally:
+        roll_back(connection)
+
+
+def new_profile_id() -> ProfileId:
+    """Return a new UUIDv7."""
+    return ProfileId(uuid_utils.uuid7().bytes)
+
+
+def _by_workspace(calls: Sequence[Call | Lookup | Page]) -> dict[Workspace, list[int]]:
+    places: dict[Workspace, list[int]] = {}
+    for place, call in enumerate(calls):
+        places.setdefault(call.workspace, []).append(place)
+    return places
+
+
+def _run(
+    connection: sqlite3.Connection, workspace: Workspace, calls: Sequence[Call], now: int, phases: list[Phase]
+) -> Decided:
+    began = perf_counter()
+    keys = dict.fromkeys(chain.from_iterable(call.keys for call in calls))
+    graph = load(connection, workspace, keys, now, new_profile_id)
+    users = {user for call in calls for decision in call.decisions if (user := decision.labels_of) is not None}
+    profiles = {profile.id for user in users if (profile := graph.find(user)) and profile.user_aliases}
+    if profiles:
+        load_labels(connection, workspace, graph, profiles)
+    request_ids = [call.by.once.request_id for call in calls if call.by.once is not None]
+    kept = load_kept(connection, workspace, request_ids, now - ANSWERS_ARE_KEPT_FOR)
+    loaded = perf_counter()
+    steps = decide(graph, calls, kept)
+    try:
+        while True:
+            scratch, profile_id = next(steps)
+            load_labels(connection, workspace, scratch, [profile_id])
+    except StopIteration as stop:
+        decided: Decided = stop.value
+    ready = perf_counter()
+    write(connection, workspace, graph, decided)
+    phases += Phase("load", began, loaded), Phase("decide", loaded, ready), Phase("write", ready, perf_counter())
+    return decided
