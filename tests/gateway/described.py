@@ -14,7 +14,7 @@ DOCUMENT: Final = json.loads(json.dumps(openapi.document(DIALECTS)))
 
 VALIDATORS: Final[dict[tuple[int, bool], Any]] = {}
 
-OWN_HEADERS: Final = ("x-", "trailer-", "retry-after")
+OWN_HEADERS: Final = ("x-", "trailer-", "retry-after", "www-authenticate")
 """What the names of aka's own headers begin with."""
 
 

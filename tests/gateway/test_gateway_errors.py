@@ -61,6 +61,7 @@ def check_error(answer: httpx.Response, path: str, status: int, appizer: str, al
 async def test_without_a_key_nobody_is_let_in(gateway: Gateway, path: str) -> None:
     answer = await gateway.with_key(None).post(path, ENDPOINTS[path])
     check_error(answer, path, 401, "MISSING_AUTH", "invalid-api-key")
+    assert answer.headers["www-authenticate"] == "Bearer"
 
 
 @every_endpoint

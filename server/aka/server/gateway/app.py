@@ -185,6 +185,8 @@ def _respond(answer: Answer, caller: Caller | None = None, refusal: Refusal | No
     headers = dict(caller.headers) if caller is not None else {}
     if refusal is not None and answer.status in (429, 503):
         headers["Retry-After"] = str(refusal.retry_after or RETRY_AFTER)
+    if answer.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, section 15.5.2
     if answer.status == 408:
         headers["Connection"] = "close"  # what is left of the body is not waited for
     return Response(msgspec.json.encode(answer.body), answer.status, headers, JSON)

@@ -19,6 +19,7 @@ _SENT: Final = (
 _LIMITS: Final = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
 _READ: Final = (
     "retry-after",
+    "www-authenticate",
     "x-request-id",
     *_LIMITS,
     *(f"trailer-{name}" for name in ("x-request-id", *_LIMITS)),

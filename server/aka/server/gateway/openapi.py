@@ -71,11 +71,19 @@ _HEADERS: Final[dict[str, Schema]] = {
         "required": True,
         "schema": number(minimum=1),
     },
+    "WWW-Authenticate": {
+        "description": "How a key is sent.",
+        "required": True,
+        "schema": text(const="Bearer"),
+    },
     **{
         name: {"description": f"{said} Where a limit is in force.", "schema": number(minimum=0)}
         for name, said in _LIMITS.items()
     },
 }
+
+_HEADERS_OF: Final = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+"""The headers of errors, by status, beside those of every answer."""
 
 _PARAMETERS: Final[dict[str, Schema]] = {
     "x-request-id": {
@@ -195,8 +203,7 @@ def _errors(prefix: str, codes: Mapping[int, list[str]], schema: Callable[[Seque
 
 
 def _error(status: int, description: str, schema: Schema, trailers: bool = False) -> Document:
-    retry = ("Retry-After",) if status in (429, 503) else ()
-    return _response(description, {connect.JSON: {"schema": schema}}, *retry, trailers=trailers)
+    return _response(description, {connect.JSON: {"schema": schema}}, *_HEADERS_OF.get(status, ()), trailers=trailers)
 
 
 def _response(description: str, content: Document, *headers: str, trailers: bool = False) -> Document:
