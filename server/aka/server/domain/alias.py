@@ -52,7 +52,7 @@ class Alias(NamedTuple):
     def decide(self, graph: Graph) -> tuple[Answer, tuple[Change, ...]]:
         """Return the answer and the changes; AkaError by the table."""
         if self.user == self.alias:
-            raise self_alias("alias_id", "user_id")
+            raise self_alias("alias_id")
         user, other = graph.find(self.user), graph.find(self.alias)
         if user is None:
             return self._with_new_user(graph, other)

@@ -35,7 +35,7 @@ class CreateAlias(NamedTuple):
     def decide(self, graph: Graph) -> tuple[Answer, tuple[Change, ...]]:
         """Return the answer and the changes; AkaError by the list."""
         if self.external == self.alias:
-            raise self_alias("anonymous_id", "external_id")
+            raise self_alias("anonymous_id")
         taken_by = graph.find(self.alias)
         if self.external is None:
             if taken_by is not None:

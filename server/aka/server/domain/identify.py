@@ -41,7 +41,7 @@ class Identify(NamedTuple):
     def decide(self, graph: Graph) -> tuple[Answer, tuple[Change, ...]]:
         """Return the answer and the changes; AkaError by the table."""
         if self.external == self.subject:
-            raise self_alias("anonymous_id", "external_id")
+            raise self_alias("anonymous_id")
         own = graph.find(self.external)
         other = None if self.subject is None else graph.find(self.subject)
         if other is None:

@@ -112,6 +112,7 @@ def label_taken(label: str, **metadata: str) -> AkaError:
     )
 
 
-def self_alias(path: str, other: str) -> AkaError:
+def self_alias(path: str) -> AkaError:
     """Say that an id would be linked to itself."""
-    return AkaError(v1.ERROR_REASON_SELF_ALIAS, f"is the {other} itself: an id needs no link to itself", field=path)
+    why = "is the very id that it would be linked to: an id needs no link to itself"
+    return AkaError(v1.ERROR_REASON_SELF_ALIAS, why, field=path)
