@@ -14,6 +14,9 @@ _OPTIONS: Final = [
     ("grpc.enable_http_proxy", 0),
     # Or a gateway whose target was away for long would be away for up to two minutes more.
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # Or a machine that vanished without a word would be called until TCP gives it up, a quarter of an hour later.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
 ]
 
 
