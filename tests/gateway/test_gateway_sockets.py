@@ -240,6 +240,32 @@ async def test_a_caller_that_leaves_in_the_middle_of_its_body_harms_nobody(gatew
         assert (await connection.answer()).status == 200
 
 
+async def test_a_caller_that_has_said_all_gets_every_answer_and_the_end(gateway: Gateway) -> None:
+    async with connected(gateway) as connection:
+        connection.send(request(gateway), request(gateway, b"["), request(gateway))
+        connection.writer.write_eof()
+        assert [(await connection.answer()).status for _ in range(3)] == [200, 400, 200]
+        assert await connection.rest() == b""
+
+
+async def test_a_caller_that_ends_in_the_middle_of_its_body_is_told_so_after_all_answers(gateway: Gateway) -> None:
+    async with connected(gateway) as connection:
+        connection.send(request(gateway), post(gateway, "content-length: 1000", path="/alias"), b"{")
+        connection.writer.write_eof()
+        assert (await connection.answer()).status == 200
+        answer = await connection.answer()
+        assert (answer.status, json.loads(answer.content)["error_code"]) == (400, "invalid-request")
+        assert await connection.rest() == b""
+
+
+@pytest.mark.parametrize("said", [b"", b"POST /v1/users HT", b"\x00"])
+async def test_a_caller_that_ends_without_a_request_is_let_go(gateway: Gateway, said: bytes) -> None:
+    async with connected(gateway) as connection:
+        connection.send(said)
+        connection.writer.write_eof()
+        assert (await connection.rest())[:12] == (b"HTTP/1.1 400" if said == b"\x00" else b"")
+
+
 async def test_a_body_too_large_is_refused_before_it_has_all_arrived(gateway: Gateway) -> None:
     async with connected(gateway) as connection:
         connection.send(post(gateway, "content-length: 1000000000"), b" " * (1024 * 1024 + 1))

@@ -55,6 +55,8 @@ class Connection(HttpToolsProtocol):
         """Bytes that came last; that came with a head's first; and since then of the head, or around content."""
         self._broken: object = None
         """The scope of the request whose body cannot be read to its end."""
+        self._ended = False
+        """Whether the caller sends nothing more."""
         self._refusal: Response | None = None
         """What is answered when all requests before it are."""
         self._timed: tuple[float, Callable[[], None], asyncio.TimerHandle] | None = None
@@ -91,6 +93,13 @@ class Connection(HttpToolsProtocol):
         if self._timed is not None or self._in_head or not self._is_answering():
             self._watch()
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer what came, and refuse a body that stops here: the caller may still read. (Not over TLS.)"""
+        self._ended = True
+        if self._in_body and self._broken is None:
+            self._break_off()
+        return self._is_answering() and self.transport.get_extra_info("sslcontext") is None
+
     def on_message_begin(self) -> None:
         """Begin a head."""
         super().on_message_begin()
@@ -122,6 +131,8 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if self._refusal is not None:
             self._say_refusal()
+        elif self._ended and not self._is_answering():
+            self.transport.close()
         if self._in_body:  # else uvicorn bounds the time to the next request
             self._watch()
 
