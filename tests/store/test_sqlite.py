@@ -12,18 +12,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiosqlite
 import pytest
 
-from aka.server.domain.identifiers import ProfileId, id_of
+from aka.server.domain.changes import Change
+from aka.server.domain.graph import Graph
+from aka.server.domain.identifiers import Identifier, Key, ProfileId, id_of
 from aka.server.errors import AkaError
 from aka.server.store import sqlite_migrations
 from aka.server.store.sqlite import SqliteStore
 from aka.server.store.sqlite_check import check_file
 from aka.server.store.sqlite_connection import Connection
 from aka.server.store.sqlite_file import CannotOpen, own
+from aka.server.store.sqlite_groups import FEW
 from aka.server.store.sqlite_migrations import migrate_file, migrations, pending
 from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, AnsweredBefore, Caller, NewApiKey, Once, Workspace
 from aka.v1 import alias_service_pb2 as v1
@@ -150,6 +153,38 @@ async def test_a_function_runs_on_the_connections_thread_in_one_piece(tenant: Te
     writer, _ = connections(tenant)
     threads = await asyncio.gather(*(writer.run(lambda _: threading.get_ident()) for _ in range(5)))
     assert len(set(threads)) == 1
+
+
+class Where(NamedTuple):
+    """A decision whose answer is the thread that it is made on."""
+
+    keys: tuple[Key, ...] = ()
+    labels_of: Identifier | None = None
+
+    def decide(self, graph: Graph) -> tuple[int, tuple[Change, ...]]:
+        return threading.get_ident(), ()
+
+
+async def test_a_group_is_decided_on_the_event_loops_thread(tenant: Tenant) -> None:
+    where, *_ = await tenant.batch(Where(), *(create_alias(f"x{number}") for number in range(100)))
+    assert where == threading.get_ident()
+
+
+async def test_a_group_that_would_load_many_labels_leaves_the_event_loops_thread(tenant: Tenant) -> None:
+    for user, half in (("ann", "a"), ("bob", "b")):
+        await tenant.do(identify(user))
+        await tenant.batch(*(create_alias(pair(f"{half}{number}", "1"), user) for number in range(FEW // 2 + 1)))
+    where, merged = await tenant.batch(Where(), alias("ann", "bob", v1.MERGE_POLICY_ALWAYS))
+    assert (where != threading.get_ident(), merged.outcome) == (True, v1.OUTCOME_MERGED)
+
+
+async def test_a_group_that_would_point_many_tombstones_leaves_the_event_loops_thread(tenant: Tenant) -> None:
+    many = [f"x{number}" for number in range(FEW + 1)]
+    await tenant.do(identify("ann"))
+    await tenant.batch(*map(create_alias, many))
+    where, *merged = await tenant.batch(Where(), *(alias("ann", name) for name in many))
+    assert (where != threading.get_ident(), {each.outcome for each in merged}) == (True, {v1.OUTCOME_MERGED})
+    assert (await tenant.header("ann")).tombstones == len(many)
 
 
 # One owner.

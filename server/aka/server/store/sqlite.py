@@ -41,8 +41,6 @@ T = TypeVar("T")
 
 FEW: Final = 8
 """Up to this many keys are read on the event loop's thread: some 10 µs each, where a hop to another takes 100."""
-SMALL: Final = 32
-"""Up to this many decisions a group are done on the event loop's thread, and only their COMMIT on another."""
 OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 
 
@@ -179,9 +177,10 @@ class SqliteStore:
         return result
 
     async def _run_changes(self, group: Sequence[Call | Errand]) -> Sequence[Any]:
-        decisions = sum(len(piece.decisions) for piece in group if isinstance(piece, Call))
-        small = self._reader is not self._writer and decisions <= SMALL
-        done, commit = await self._writer.transact(lambda connection: self._change(connection, group), small=small)
+        here = self._reader is not self._writer  # else the writer's thread may be reading
+        done, commit = await self._writer.transact(
+            lambda connection, brief: self._change(connection, group, brief=brief), here=here
+        )
         self._commits.observe(commit.ended - commit.began)
         self._committed.update(done.kinds)
         self._trace(*done.phases, commit)
@@ -197,10 +196,10 @@ class SqliteStore:
         if self._spans is not None:
             self._spans.phases(phases)
 
-    def _change(self, connection: sqlite3.Connection, group: Sequence[Call | Errand]) -> Done:
+    def _change(self, connection: sqlite3.Connection, group: Sequence[Call | Errand], *, brief: bool) -> Done:
         """Do a group, and delete what was kept long enough."""
         now = time.time_ns() // 1000
-        done = change(connection, group, now)
+        done = change(connection, group, now, brief=brief)
         if now >= self._forget_at:
             more = forget_answers(connection, now - ANSWERS_ARE_KEPT_FOR)
             self._forget_at = now if more else now + 1_000_000

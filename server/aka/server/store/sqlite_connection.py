@@ -47,6 +47,10 @@ class CommitFailed(Exception):
     """COMMIT raised, and whether the transaction is in the file is not known."""
 
 
+class TooLong(Exception):
+    """The work would hold up the event loop."""
+
+
 class Connection:
     """One connection to the file and the thread that it lives on. Opens itself again after it broke."""
 
@@ -67,18 +71,20 @@ class Connection:
         except (sqlite3.Error, CommitFailed) as error:
             raise await self._failure(error) from error
 
-    async def transact(self, work: Callable[[sqlite3.Connection], T], *, small: bool) -> tuple[T, Phase]:
+    async def transact(self, work: Callable[[sqlite3.Connection, bool], T], *, here: bool) -> tuple[T, Phase]:
         """Run `work` in a transaction and commit it; return what it returns and the commit. Raises as `run` does.
 
-        What is small is done on the event loop's thread, and only its COMMIT, which waits for the disk, on the
-        connection's: two threads that both run Python wait for each other more than they gain. Where another process
-        holds the file's lock, all of it is left to the connection's thread, which waits. One at a time.
+        With `here` the work is done on the event loop's thread, and only its COMMIT, which waits for the disk, on the
+        connection's: two threads that both run Python wait for each other more than they gain. The work is told to be
+        brief there, and raises TooLong where it would not be. Then it begins again on the connection's thread, which
+        also does all of it where another process holds the file's lock, and waits for that. One at a time.
         """
         try:
-            if small and self._aiosqlite is not None and _began(self._aiosqlite._conn):
-                result = _or_roll_back(self._aiosqlite._conn, work)
-                return result, await self._hop(commit)
-            return await self._hop(lambda connection: _in_a_transaction(connection, work))
+            if here and self._aiosqlite is not None and _began(self._aiosqlite._conn):
+                with contextlib.suppress(TooLong):
+                    result = _or_roll_back(self._aiosqlite._conn, lambda connection: work(connection, True))
+                    return result, await self._hop(commit)
+            return await self._hop(lambda connection: _in_a_transaction(connection, lambda same: work(same, False)))
         except (sqlite3.Error, CommitFailed) as error:
             raise await self._failure(error) from error
 

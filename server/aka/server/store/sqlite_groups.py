@@ -1,24 +1,29 @@
 """What is done on a connection to SQLite in one piece: a group of changes, or of reads."""
 
+import math
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import chain
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import uuid_utils
 
-from aka.server.domain.changes import Change
-from aka.server.domain.graph import Graph
+from aka.server.domain.changes import Change, Merged
+from aka.server.domain.graph import Graph, Profile
 from aka.server.domain.identifiers import Identifier, Key, ProfileId
 from aka.server.errors import AkaError
 from aka.server.metrics import Phase
 from aka.server.store.deciding import Call, Decided, Verdict, decide
 from aka.server.store.sqlite_changes import write
+from aka.server.store.sqlite_connection import TooLong
 from aka.server.store.sqlite_file import roll_back
 from aka.server.store.sqlite_graph import load, load_kept, load_labels, load_page
 from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, Workspace
+
+FEW: Final = 200
+"""Rows beyond its decisions' own that a brief group may touch: they take a few milliseconds."""
 
 
 class Lookup(NamedTuple):
@@ -50,6 +55,19 @@ class Errand(NamedTuple):
             return refusal
 
 
+class _Allowance:
+    """How many rows a group may yet touch beyond its decisions' own: labels, and tombstones that merges point."""
+
+    def __init__(self, rows: float) -> None:
+        self._rows = rows
+
+    def take(self, profiles: Iterable[Profile | None]) -> None:
+        """Take what work on all rows of these profiles needs; TooLong where that is more than there is."""
+        self._rows -= sum(profile.user_aliases + profile.tombstones for profile in profiles if profile is not None)
+        if self._rows < 0:
+            raise TooLong
+
+
 class Done(NamedTuple):
     """What a group came to, before it is committed."""
 
@@ -59,14 +77,18 @@ class Done(NamedTuple):
     phases: list[Phase]
 
 
-def change(connection: sqlite3.Connection, group: Sequence[Call | Errand], now: int) -> Done:
-    """Load, decide and write a group of changes, at the time `now`, and run its errands."""
+def change(connection: sqlite3.Connection, group: Sequence[Call | Errand], now: int, *, brief: bool) -> Done:
+    """Load, decide and write a group of changes, at the time `now`, and run its errands.
+
+    Where it is to be `brief`, it raises TooLong rather than touch more than `FEW` rows beyond its decisions' own.
+    """
     calls = [piece for piece in group if isinstance(piece, Call)]
     verdicts: dict[int, Verdict] = {}
+    allowance = _Allowance(FEW if brief else math.inf)
     kinds: Counter[type[Change]] = Counter()
     phases: list[Phase] = []
     for workspace, places in _by_workspace(calls).items():
-        decided = _run(connection, workspace, [calls[place] for place in places], now, phases)
+        decided = _run(connection, workspace, [calls[place] for place in places], now, allowance, phases)
         for _, made in decided.journal:
             kinds.update(map(type, made))
         verdicts.update(zip(places, decided.verdicts, strict=True))
@@ -120,15 +142,21 @@ def _by_workspace(calls: Sequence[Call | Lookup | Page]) -> dict[Workspace, list
 
 
 def _run(
-    connection: sqlite3.Connection, workspace: Workspace, calls: Sequence[Call], now: int, phases: list[Phase]
+    connection: sqlite3.Connection,
+    workspace: Workspace,
+    calls: Sequence[Call],
+    now: int,
+    allowance: _Allowance,
+    phases: list[Phase],
 ) -> Decided:
     began = perf_counter()
     keys = dict.fromkeys(chain.from_iterable(call.keys for call in calls))
     graph = load(connection, workspace, keys, now, new_profile_id)
     users = {user for call in calls for decision in call.decisions if (user := decision.labels_of) is not None}
-    profiles = {profile.id for user in users if (profile := graph.find(user)) and profile.user_aliases}
+    profiles = {profile for user in users if (profile := graph.find(user)) and profile.user_aliases}
     if profiles:
-        load_labels(connection, workspace, graph, profiles)
+        allowance.take(profiles)
+        load_labels(connection, workspace, graph, [profile.id for profile in profiles])
     request_ids = [call.by.once.request_id for call in calls if call.by.once is not None]
     kept = load_kept(connection, workspace, request_ids, now - ANSWERS_ARE_KEPT_FOR)
     loaded = perf_counter()
@@ -136,10 +164,12 @@ def _run(
     try:
         while True:
             scratch, profile_id = next(steps)
+            allowance.take([scratch.living(profile_id)])
             load_labels(connection, workspace, scratch, [profile_id])
     except StopIteration as stop:
         decided: Decided = stop.value
     ready = perf_counter()
+    allowance.take(graph.living(made.survivor) for made in graph.changes if isinstance(made, Merged))
     write(connection, workspace, graph, decided)
     phases += Phase("load", began, loaded), Phase("decide", loaded, ready), Phase("write", ready, perf_counter())
     return decided
