@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from aka.server.errors import AkaError
-from aka.server.store.group import BULK, CROWD, MAX_DECISIONS, MAX_KEYS, MAX_WAITING, Grouped
+from aka.server.store.group import BULK, ENOUGH, IN_COMPANY, MAX_DECISIONS, MAX_KEYS, MAX_WAITING, Grouped
 from aka.server.store.store import store_unavailable
 
 
@@ -124,35 +124,56 @@ async def test_what_comes_while_a_group_is_done_waits_for_the_next(desk: Desk) -
     assert desk.groups == [["a", "b", "c"]]
 
 
-async def test_in_a_crowd_the_next_group_waits_for_more(desk: Desk) -> None:
-    crowd = [desk.ask(f"first {number}") for number in range(CROWD + 1)]
-    await asyncio.gather(*crowd)
-    desk.groups.clear()
-    second = [desk.ask("a")]
-    for _ in range(50):
-        await asyncio.sleep(0)  # more turns than a group lingers
-    second.append(desk.ask("b"))
-    await asyncio.gather(*second)
-    assert desk.groups == [["a", "b"]]
-
-
-async def test_without_a_crowd_a_group_does_not_wait_for_more(desk: Desk) -> None:
-    await asyncio.gather(*(desk.ask(f"first {number}") for number in range(CROWD)))
-    desk.groups.clear()
-    second = [desk.ask("a")]
-    for _ in range(50):
+async def turns(number: int) -> None:
+    """Let the event loop turn."""
+    for _ in range(number):
         await asyncio.sleep(0)
-    second.append(desk.ask("b"))
-    await asyncio.gather(*second)
-    assert desk.groups == [["a"], ["b"]]
 
 
-async def test_the_wait_of_a_crowd_ends_when_nobody_comes(desk: Desk) -> None:
-    await asyncio.gather(*(desk.ask(f"first {number}") for number in range(CROWD + 1)))
+async def in_company(desk: Desk) -> None:
+    """Have a group of two done, after which the next waits for more."""
+    await asyncio.gather(desk.ask("first"), desk.ask("second"))
+    assert desk.groups == [["first", "second"]]
     desk.groups.clear()
-    await desk.ask("a")
-    await desk.ask("b")
+
+
+async def test_after_a_group_of_several_the_next_waits_for_more(desk: Desk) -> None:
+    await in_company(desk)
+    asked = [desk.ask("a")]
+    await turns(IN_COMPANY - 2)
+    asked.append(desk.ask("b"))
+    await turns(IN_COMPANY - 2)
+    asked.append(desk.ask("c"))
+    await asyncio.gather(*asked)
+    assert desk.groups == [["a", "b", "c"]]
+
+
+async def test_after_a_group_of_one_the_next_does_not_wait_for_more(desk: Desk) -> None:
+    await desk.ask("first")
+    desk.groups.clear()
+    asked = [desk.ask("a")]
+    await turns(IN_COMPANY - 2)
+    asked.append(desk.ask("b"))
+    await asyncio.gather(*asked)
     assert desk.groups == [["a"], ["b"]]
+
+
+async def test_the_wait_for_more_ends_when_nobody_comes(desk: Desk) -> None:
+    await in_company(desk)
+    asked = [desk.ask("a")]
+    await turns(IN_COMPANY + 10)
+    asked.append(desk.ask("b"))
+    await asyncio.gather(*asked)
+    assert desk.groups == [["a"], ["b"]]
+
+
+async def test_the_wait_for_more_ends_when_enough_wait(desk: Desk) -> None:
+    await in_company(desk)
+    asked = [desk.ask(str(number)) for number in range(ENOUGH)]
+    await turns(IN_COMPANY - 2)
+    asked.append(desk.ask("one more"))
+    await asyncio.gather(*asked)
+    assert list(map(len, desk.groups)) == [ENOUGH, 1]
 
 
 async def test_a_group_has_at_most_512_decisions(desk: Desk) -> None:

@@ -30,14 +30,13 @@ MAX_WAITING: Final = 4096
 BULK: Final = 10
 """Work of more decisions than this, or of more than four keys for each, is bulk, which gets a quarter of a group
 while other work waits."""
-LINGER: Final = 3
-"""Turns of the event loop to wait for company before a group is taken."""
-CROWD: Final = 20
-"""A group of more pieces than this tells of a crowd, for which the next group waits, up to `ENOUGH`: every commit costs
-the same whatever it holds. The wait ends with the first `PAUSE` in which none came, and after ten."""
-ENOUGH: Final = 32
-PAUSE: Final = 0.001
-"""Seconds."""
+ALONE: Final = 3
+"""A group is taken when so many turns of the event loop in a row have brought nothing to it ..."""
+IN_COMPANY: Final = 24
+"""... or so many, if the group before had several pieces: whoever was answered is about to call again, and every commit
+costs the same whatever it holds. An idle loop takes these turns in a tenth of a millisecond."""
+ENOUGH: Final = 64
+"""Decisions that are not made to wait for more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -138,33 +137,30 @@ class Grouped(Generic[W, R]):
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
-        crowd = False
+        turns = ALONE
         while True:
             if not (self._calls.waiting or self._bulk.waiting):
                 if self._closing:
                     return
                 self._wake.clear()
                 await self._wake.wait()
-            for _ in range(LINGER):
-                await asyncio.sleep(0)
-            if crowd:
-                await self._gather()
+            await self._gather(turns)
             started = loop.time()
             group = self._take(started)
-            crowd = len(group) > CROWD
+            turns = IN_COMPANY if len(group) > 1 else ALONE
             if group:
                 self._group_sizes.observe(len(group))
                 with self._span_of(group):
                     await self._answer(group)
                 self._pace += (loop.time() - started - self._pace) / 8
 
-    async def _gather(self) -> None:
-        before = 0
-        for _ in range(10):
-            if not before < self._waiting < ENOUGH or self._closing:
-                return
+    async def _gather(self, turns: int) -> None:
+        """Wait until so many turns of the event loop in a row have brought nothing, or enough waits."""
+        quiet = 0
+        while quiet < turns and self._waiting < ENOUGH and not self._closing:
             before = self._waiting
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(0)
+            quiet = 0 if self._waiting > before else quiet + 1
 
     def _take(self, now: float) -> list[_Waiting[W, R]]:
         group: list[_Waiting[W, R]] = []
