@@ -182,7 +182,18 @@ def delete_alias_response(results: Sequence[ProfileId | AkaError | None]) -> v1.
 
 def resolve_response(keys: Sequence[Key], graph: Graph) -> v1.ResolveResponse:
     """Write whose each key is."""
-    return v1.ResolveResponse(resolutions=[_resolution(key, graph.find(key)) for key in keys])
+    response = v1.ResolveResponse()
+    add = response.resolutions.add
+    for key in keys:
+        resolution, profile = add(), graph.find(key)
+        if profile is not None:
+            resolution.found = True
+            resolution.profile_id = uuid_text(profile.id)
+            if profile.primary is not None:
+                resolution.user_id = profile.primary
+                resolution.identified = True
+            resolution.redirected_from = _redirected_from(key, profile)
+    return response
 
 
 def get_profile_response(key: Key, page: ProfilePage) -> v1.GetProfileResponse:
@@ -291,18 +302,6 @@ def _write_items(
             item.user_id = user_id
         if merged is not None:
             item.merged_profile_id = uuid_text(merged)
-
-
-def _resolution(key: Key, profile: Profile | None) -> v1.Resolution:
-    if profile is None:
-        return v1.Resolution()
-    return v1.Resolution(
-        found=True,
-        profile_id=uuid_text(profile.id),
-        user_id=profile.primary or "",
-        identified=profile.identified,
-        redirected_from=_redirected_from(key, profile),
-    )
 
 
 def _redirected_from(key: Key, profile: Profile) -> str:
