@@ -388,7 +388,7 @@ async def test_a_call_knows_how_long_its_caller_waits(tmp_path: Path) -> None:
     limited, unlimited = deadlines
     now = asyncio.get_running_loop().time()
     assert limited is not None
-    assert now < limited <= now + 1000
+    assert now < limited <= now + 1000 * 1.05  # gRPC sends three digits or fewer, rounded up
     assert unlimited is None
 
 
