@@ -28,7 +28,7 @@ from tests.grpc.frames import (
     message,
     peer_of,
 )
-from tests.grpc.wire import KEY, Held, Refused, Server, Wire, item_fields, outcomes, serving, wire_to
+from tests.grpc.wire import KEY, Held, Server, Wire, item_fields, outcomes, serving, wire_to
 
 AUTHORIZED: Header = ("authorization", f"Bearer {KEY}")
 
@@ -365,13 +365,6 @@ async def test_many_connections_that_say_nothing_harm_nobody(server: Server) -> 
 
 
 # Deadlines and callers who leave.
-
-
-async def test_a_deadline_that_has_passed_changes_nothing(server: Server, wire: Wire) -> None:
-    with pytest.raises(Refused) as refused:
-        await wire.send("Identify", {"aliases_to_identify": [{"external_id": "u"}]}, within=-1)
-    assert refused.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
-    assert server.rows("SELECT * FROM journal") == []
 
 
 async def test_a_call_knows_how_long_its_caller_waits(tmp_path: Path) -> None:
