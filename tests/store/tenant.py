@@ -1,16 +1,27 @@
 """One workspace of a store, asked as a caller would."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from aka.server.domain.graph import Decision, Graph, Profile
 from aka.server.domain.identifiers import Identifier, Key, ProfileId, id_of
 from aka.server.errors import AkaError
-from aka.server.store.store import Caller, Once, ProfilePage, Store, Workspace
+from aka.server.store.store import Caller, Living, Once, ProfilePage, Store, Workspace
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Look:
+    """A decision that changes nothing and answers with the graph that it was shown."""
+
+    keys: tuple[Key, ...]
+    labels_of: None = None
+
+    def decide(self, graph: Graph) -> tuple[Graph, tuple[()]]:
+        return graph, ()
 
 
 @dataclass(frozen=True)
@@ -43,14 +54,14 @@ class Tenant:
         assert isinstance(result, AkaError), result
         return result.name
 
-    async def read(self, keys: Collection[Key]) -> Graph:
-        """Return what the keys reach."""
-        return await self.store.read(self.workspace, keys, None)
+    async def look(self, *keys: Key) -> Graph:
+        """Return the graph that a decision on these keys is shown."""
+        return await self.do(Look(keys))
 
     async def find(self, key: str | Key) -> Profile | None:
         """Return whose an id, a user alias or a profile id is."""
         key = id_of(key) if isinstance(key, str) else key
-        return (await self.read([key])).find(key)
+        return (await self.look(key)).find(key)
 
     async def header(self, key: str | Key) -> Profile:
         """Return whose a key is that is somebody's."""
@@ -58,11 +69,15 @@ class Tenant:
         assert profile is not None, f"{key!r} is nobody's"
         return profile
 
+    async def resolve(self, keys: Collection[Key]) -> Mapping[Key, Living]:
+        """Return whose the keys are that are somebody's."""
+        return await self.store.resolve(self.workspace, keys, None)
+
     async def whose(self, *keys: str | Key) -> list[ProfileId | None]:
         """Return the profile of each key, looked up together."""
         wanted = [id_of(key) if isinstance(key, str) else key for key in keys]
-        graph = await self.read(wanted)
-        return [profile.id if (profile := graph.find(key)) else None for key in wanted]
+        found = await self.resolve(wanted)
+        return [found[key].id if key in found else None for key in wanted]
 
     async def page(self, key: str | Key, after: Identifier | None = None, limit: int = 1000) -> ProfilePage:
         """Return a page of a key's profile."""

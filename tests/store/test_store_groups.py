@@ -78,7 +78,9 @@ class Twins:
     async def compare(self) -> None:
         """Compare all that can be read."""
         keys: list[Key] = [*IDS, *PAIRS, *self._stored]
-        graph = await self._tenant.read([*IDS, *PAIRS, *self._stored.values()])
+        asked: list[Key] = [*IDS, *PAIRS, *self._stored.values()]
+        graph, resolved = await self._tenant.look(*asked), await self._tenant.resolve(asked)
+        assert resolved == {key: (found.id, found.primary) for key in asked if (found := graph.find(key))}
         expected = self._world.read(keys)
         for key in keys:
             found = graph.find(key if isinstance(key, Identifier) else self._stored[key])

@@ -100,7 +100,7 @@ async def test_a_closed_store_is_unavailable_and_stays_closed(backend: Backend, 
     store = tenant.store
     for late in (
         store.transact(tenant.workspace, [identify("bob")], Caller(b"key", "request")),
-        store.read(tenant.workspace, [id_of("ann")], None),
+        store.resolve(tenant.workspace, [id_of("ann")], None),
         store.read_profile(tenant.workspace, id_of("ann"), None, 10, None),
         store.find_api_key(DIGEST),
         store.add_first_api_key("default", FIRST),

@@ -1,10 +1,10 @@
-"""`Store.read` and `Store.read_profile`: what was last committed, of one workspace, in byte order."""
+"""`Store.resolve` and `Store.read_profile`: what was last committed, of one workspace, in byte order."""
 
 import asyncio
 
 import pytest
 
-from aka.server.domain.identifiers import Identifier, id_of
+from aka.server.domain.identifiers import Identifier, Key, ProfileId, id_of
 from aka.server.errors import AkaError
 from aka.v1 import alias_service_pb2 as v1
 from tests.domain.world import UNKNOWN, alias, create_alias, delete_alias, identify, pair
@@ -12,7 +12,7 @@ from tests.store.tenant import Tenant
 
 ALWAYS = v1.MERGE_POLICY_ALWAYS
 
-# `read`.
+# `resolve`, and what decisions are shown.
 
 
 async def test_what_was_never_linked_is_nobodys(tenant: Tenant) -> None:
@@ -39,6 +39,25 @@ async def test_an_anonymous_profile_has_no_primary_id(tenant: Tenant) -> None:
     assert not header.identified
 
 
+async def test_a_key_resolves_to_the_living_profile_and_its_primary_id(tenant: Tenant) -> None:
+    await tenant.batch(identify("ann"), create_alias(pair("crm", "1"), "ann"), create_alias("cookie"))
+    bob = await tenant.do(identify("bob"))
+    ann = await tenant.do(alias("ann", "bob", ALWAYS))
+    assert bob.profile_id is not None
+    assert ann.profile_id is not None
+    anns, nobody_known = (ann.profile_id, "ann"), ((await tenant.header("cookie")).id, None)
+    expected: dict[Key, tuple[ProfileId, str | None]] = {
+        id_of("bob"): anns,
+        pair("crm", "1"): anns,
+        bob.profile_id: anns,
+        ann.profile_id: anns,
+        id_of("cookie"): nobody_known,
+    }
+    assert await tenant.resolve(list(expected)) == expected
+    for key, living in expected.items():
+        assert await tenant.resolve([key]) == {key: living}
+
+
 async def test_a_profile_is_found_by_its_profile_id(tenant: Tenant) -> None:
     made = await tenant.do(identify("ann"))
     assert made.profile_id is not None
@@ -48,7 +67,7 @@ async def test_a_profile_is_found_by_its_profile_id(tenant: Tenant) -> None:
 async def test_an_identifier_tells_its_origin_and_how_it_came(tenant: Tenant) -> None:
     ann = await tenant.do(identify("ann"))
     bob, _ = await tenant.batch(identify("bob", "cookie"), alias("ann", "bob", ALWAYS))
-    graph = await tenant.read([id_of("ann"), id_of("cookie")])
+    graph = await tenant.look(id_of("ann"), id_of("cookie"))
     own, taken_over = graph.link_of(id_of("ann")), graph.link_of(id_of("cookie"))
     assert own is not None
     assert taken_over is not None
@@ -57,14 +76,14 @@ async def test_an_identifier_tells_its_origin_and_how_it_came(tenant: Tenant) ->
 
 
 async def test_a_key_that_was_not_asked_for_is_not_taken_for_free(tenant: Tenant) -> None:
-    graph = await tenant.read([id_of("ann")])
+    graph = await tenant.look(id_of("ann"))
     with pytest.raises(KeyError):
         graph.find(id_of("bob"))
 
 
 async def test_nothing_asked_is_nothing_read(tenant: Tenant) -> None:
-    with pytest.raises(KeyError):
-        (await tenant.read([])).find(id_of("ann"))
+    await tenant.do(identify("ann"))
+    assert await tenant.resolve([]) == {}
 
 
 async def test_a_thousand_keys_of_every_kind_are_read_at_once(tenant: Tenant) -> None:
@@ -105,7 +124,7 @@ async def test_reads_that_come_at_once_each_get_what_they_asked_for(tenant: Tena
 async def test_a_large_read_whose_deadline_has_passed_is_refused(tenant: Tenant) -> None:
     many = [id_of(f"user-{number}") for number in range(500)]  # a few keys may be read at once, before any deadline
     with pytest.raises(AkaError) as refusal:
-        await tenant.store.read(tenant.workspace, many, asyncio.get_running_loop().time() - 1)
+        await tenant.store.resolve(tenant.workspace, many, asyncio.get_running_loop().time() - 1)
     assert refusal.value.name in {"DEADLINE", "OVERLOADED"}
 
 

@@ -1,6 +1,6 @@
 """The contract's messages as the domain's values, and back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from aka.server.domain.alias import Alias
 from aka.server.domain.create_aliases import CreateAlias
 from aka.server.domain.delete_alias import DeleteAlias
-from aka.server.domain.graph import Decision, Graph, Link, Profile
+from aka.server.domain.graph import Decision, Link, Profile
 from aka.server.domain.identifiers import (
     Identifier,
     Key,
@@ -24,7 +24,7 @@ from aka.server.domain.rules import Answer, Rules
 from aka.server.errors import AkaError, field_required, invalid_value
 from aka.server.page_tokens import page_size, read_token, write_token
 from aka.server.status import status_of
-from aka.server.store.store import ProfilePage
+from aka.server.store.store import Living, ProfilePage
 from aka.v1 import alias_service_pb2 as v1
 
 M = TypeVar("M")
@@ -180,19 +180,20 @@ def delete_alias_response(results: Sequence[ProfileId | AkaError | None]) -> v1.
     return v1.DeleteAliasResponse(profile_id=_text(_only(results)))
 
 
-def resolve_response(keys: Sequence[Key], graph: Graph) -> v1.ResolveResponse:
+def resolve_response(keys: Sequence[Key], found: Mapping[Key, Living]) -> v1.ResolveResponse:
     """Write whose each key is."""
     response = v1.ResolveResponse()
     add = response.resolutions.add
     for key in keys:
-        resolution, profile = add(), graph.find(key)
+        resolution, profile = add(), found.get(key)
         if profile is not None:
             resolution.found = True
             resolution.profile_id = uuid_text(profile.id)
             if profile.primary is not None:
                 resolution.user_id = profile.primary
                 resolution.identified = True
-            resolution.redirected_from = _redirected_from(key, profile)
+            if redirected_from := _redirected_from(key, profile.id):
+                resolution.redirected_from = redirected_from
     return response
 
 
@@ -211,7 +212,7 @@ def get_profile_response(key: Key, page: ProfilePage) -> v1.GetProfileResponse:
             merged_profile_count=profile.tombstones,
             identifier_count=profile.identifiers,
         ),
-        redirected_from=_redirected_from(key, profile),
+        redirected_from=_redirected_from(key, profile.id),
     )
     if page.more:
         response.next_page_token = write_token(key, page.identifiers[-1][0])
@@ -304,8 +305,8 @@ def _write_items(
             item.merged_profile_id = uuid_text(merged)
 
 
-def _redirected_from(key: Key, profile: Profile) -> str:
-    return "" if isinstance(key, Identifier) or key == profile.id else uuid_text(key)
+def _redirected_from(key: Key, living: ProfileId) -> str:
+    return "" if isinstance(key, Identifier) or key == living else uuid_text(key)
 
 
 def _linked_identifier(identifier: Identifier, link: Link, profile: Profile) -> v1.LinkedIdentifier:

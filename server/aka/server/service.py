@@ -1,16 +1,16 @@
 """The use cases: who asks, with which decisions, and what of it is done only once."""
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
 from google.protobuf.message import Message
 
-from aka.server.domain.graph import Decision, Graph
+from aka.server.domain.graph import Decision
 from aka.server.domain.identifiers import Identifier, Key, checked_uuid
 from aka.server.errors import AkaError
 from aka.server.methods import ChangeRequest, Method
-from aka.server.store.store import AnsweredBefore, ApiKey, Caller, Once, ProfilePage, Store
+from aka.server.store.store import AnsweredBefore, ApiKey, Caller, Living, Once, ProfilePage, Store
 from aka.v1 import alias_service_pb2 as v1
 
 M = TypeVar("M", bound=Message)
@@ -58,9 +58,9 @@ class Service:
         except AnsweredBefore as before:
             return cast("M", session.method.response.FromString(before.answer))
 
-    async def read(self, session: Session, keys: Collection[Key]) -> Graph:
-        """Return what the keys reach."""
-        return await self._store.read(session.key.workspace, keys, session.deadline)
+    async def resolve(self, session: Session, keys: Collection[Key]) -> Mapping[Key, Living]:
+        """Return whose the keys are; those that are nobody's are not in it."""
+        return await self._store.resolve(session.key.workspace, keys, session.deadline)
 
     async def read_profile(self, session: Session, key: Key, after: Identifier | None, limit: int) -> ProfilePage:
         """Return a page of a key's profile; PROFILE_NOT_FOUND where it is nobody's."""

@@ -39,7 +39,7 @@ class AliasServicer:
     async def Resolve(self, request: v1.ResolveRequest, session: Session) -> v1.ResolveResponse:
         """Say whose identifiers are."""
         keys = messages.resolve(request)
-        return messages.resolve_response(keys, await self._service.read(session, keys))
+        return messages.resolve_response(keys, await self._service.resolve(session, keys))
 
     async def GetProfile(self, request: v1.GetProfileRequest, session: Session) -> v1.GetProfileResponse:
         """Return a profile and a page of its identifiers."""

@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, get_args
 
 from aka.server.domain.changes import Change
-from aka.server.domain.graph import Decision, Graph
+from aka.server.domain.graph import Decision
 from aka.server.domain.identifiers import Identifier, Key
 from aka.server.errors import AkaError
 from aka.server.metrics import SECONDS, Histogram, Phase, StoreMetrics
@@ -28,6 +28,7 @@ from aka.server.store.store import (
     ANSWERS_ARE_KEPT_FOR,
     ApiKey,
     Caller,
+    Living,
     NamedWorkspace,
     NewApiKey,
     ProfilePage,
@@ -79,8 +80,10 @@ class SqliteStore:
             raise CannotOpen(f"{path} cannot be opened: {why}") from error
         return store
 
-    async def read(self, workspace: Workspace, keys: Collection[Key], deadline: float | None) -> Graph:
-        """See `Store.read`. Small ones are done at once; of the others, those that wait are joined."""
+    async def resolve(
+        self, workspace: Workspace, keys: Collection[Key], deadline: float | None
+    ) -> Mapping[Key, Living]:
+        """See `Store.resolve`. Small ones are done at once; of the others, those that wait are joined."""
         if self._glance is not None and len(keys) <= FEW:
             began = perf_counter()
             found = self._glance.read(lambda connection: look_up(connection, workspace, keys))
@@ -88,8 +91,10 @@ class SqliteStore:
                 if self._spans is not None:
                     self._spans.phases([Phase("load", began, perf_counter())])
                 return found
-        graph: Graph = await self._reads.submit(Lookup(workspace, keys), decisions=1, keys=len(keys), deadline=deadline)
-        return graph
+        resolved: Mapping[Key, Living] = await self._reads.submit(
+            Lookup(workspace, keys), decisions=1, keys=len(keys), deadline=deadline
+        )
+        return resolved
 
     async def read_profile(
         self, workspace: Workspace, key: Key, after: Identifier | None, limit: int, deadline: float | None

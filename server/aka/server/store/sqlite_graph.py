@@ -20,7 +20,8 @@ _SURVIVOR: Final = """
     CROSS JOIN profiles o ON o.workspace = i.workspace AND o.id = i.origin
     CROSS JOIN profiles s ON s.workspace = o.workspace AND s.id = o.survivor
 """
-_WANTED: Final = "(SELECT substr(?2, 1 + 16 * value, 16) AS id FROM json_each(?3)) w"
+WANTED: Final = "(SELECT substr(?2, 1 + 16 * value, 16) AS id FROM json_each(?3)) w"
+"""Ids that are bound as `wanted` writes them."""
 
 # CROSS JOIN keeps SQLite to the order as written: from the keys to the rows. INDEXED BY keeps it to the index where it
 # would rather walk all of a workspace's rows: without statistics it takes a workspace for ten rows.
@@ -37,15 +38,15 @@ _USER_ALIASES: Final = f"""
         AND i.name = json_extract(j.value, '$[1]') {_SURVIVOR}
 """
 _PROFILES: Final = f"""
-    SELECT o.id, {_HEADER} FROM {_WANTED}
+    SELECT o.id, {_HEADER} FROM {WANTED}
     CROSS JOIN profiles o ON o.workspace = ?1 AND o.id = w.id
     CROSS JOIN profiles s ON s.workspace = o.workspace AND s.id = o.survivor
 """
 _LABELS: Final = f"""
-    SELECT w.id, i.label, i.name FROM {_WANTED}
+    SELECT w.id, i.label, i.name FROM {WANTED}
     CROSS JOIN identifiers i ON i.workspace = ?1 AND i.origin = w.id AND i.label > ''
     UNION ALL
-    SELECT w.id, i.label, i.name FROM {_WANTED}
+    SELECT w.id, i.label, i.name FROM {WANTED}
     CROSS JOIN profiles t INDEXED BY tombstones_by_survivor
         ON t.workspace = ?1 AND t.survivor = w.id AND t.parent IS NOT NULL
     CROSS JOIN identifiers i ON i.workspace = ?1 AND i.origin = t.id AND i.label > ''
@@ -60,7 +61,7 @@ _PAGE: Final = f"""
     ORDER BY 1, 2 LIMIT ?5
 """
 _KEPT: Final = f"""
-    SELECT w.id, a.method, a.fingerprint, a.answer FROM {_WANTED}
+    SELECT w.id, a.method, a.fingerprint, a.answer FROM {WANTED}
     CROSS JOIN answers a ON a.workspace = ?1 AND a.request_id = w.id AND a.at > ?4
 """
 _TOMBSTONES: Final = """
@@ -96,13 +97,13 @@ def load(
         for name in ids:
             rows += connection.execute(_ONE, (workspace, "", name))
     elif ids:
-        rows += connection.execute(_IDS, (workspace, _json(ids)))
+        rows += connection.execute(_IDS, (workspace, to_json(ids)))
     if user_aliases:
-        rows += connection.execute(_USER_ALIASES, (workspace, _json(user_aliases)))
+        rows += connection.execute(_USER_ALIASES, (workspace, to_json(user_aliases)))
     for label, name, origin, anonymous, linked_at, *header in rows:
         graph.add_link(Identifier(label, name), Link(origin, bool(anonymous), linked_at), Profile(*header))
     if profile_ids:
-        for profile_id, *header in connection.execute(_PROFILES, (workspace, *_wanted(profile_ids))):
+        for profile_id, *header in connection.execute(_PROFILES, (workspace, *wanted(profile_ids))):
             graph.add_profile(profile_id, Profile(*header))
     graph.add_free(keys)
     return graph
@@ -114,7 +115,7 @@ def load_labels(
     """Add the labels of living profiles to the graph."""
     parts = {part: profile for profile in profile_ids for part in graph.parts(profile)}
     found: dict[ProfileId, list[Identifier]] = {profile: [] for profile in profile_ids}
-    for part, label, name in connection.execute(_LABELS, (workspace, *_wanted(list(parts)))):
+    for part, label, name in connection.execute(_LABELS, (workspace, *wanted(list(parts)))):
         found[parts[part]].append(Identifier(label, name))
     for profile, user_aliases in found.items():
         graph.add_labels(profile, user_aliases)
@@ -146,13 +147,15 @@ def load_kept(
     """Return the answers that the request ids got since a time."""
     if not request_ids:
         return {}
-    rows = connection.execute(_KEPT, (workspace, *_wanted(request_ids), since))
+    rows = connection.execute(_KEPT, (workspace, *wanted(request_ids), since))
     return {request_id: Kept(*kept) for request_id, *kept in rows}
 
 
-def _json(value: Any) -> str:
+def to_json(value: Any) -> str:
+    """Write a value for json_each."""
     return msgspec.json.encode(value).decode()
 
 
-def _wanted(ids: Sequence[bytes]) -> tuple[bytes, str]:
-    return b"".join(ids), _json(list(range(len(ids))))
+def wanted(ids: Sequence[bytes]) -> tuple[bytes, str]:
+    """Write ids for `WANTED`: one run of bytes, and where each stands in it."""
+    return b"".join(ids), to_json(list(range(len(ids))))

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import uuid_utils
 
 from aka.server.domain.changes import Change, Merged
-from aka.server.domain.graph import Graph, Profile
+from aka.server.domain.graph import Profile
 from aka.server.domain.identifiers import Identifier, Key, ProfileId
 from aka.server.errors import AkaError
 from aka.server.metrics import Phase
@@ -20,14 +20,15 @@ from aka.server.store.sqlite_changes import write
 from aka.server.store.sqlite_connection import TooLong
 from aka.server.store.sqlite_file import roll_back
 from aka.server.store.sqlite_graph import load, load_kept, load_labels, load_page
-from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, Workspace
+from aka.server.store.sqlite_resolve import resolve
+from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, Living, Workspace
 
 FEW: Final = 200
 """Rows beyond its decisions' own that a brief group may touch: they take a few milliseconds."""
 
 
 class Lookup(NamedTuple):
-    """What some keys reach."""
+    """Whose some keys are."""
 
     workspace: Workspace
     keys: Collection[Key]
@@ -97,13 +98,13 @@ def change(connection: sqlite3.Connection, group: Sequence[Call | Errand], now: 
     return Done(results, kinds, phases)
 
 
-def look_up(connection: sqlite3.Connection, workspace: Workspace, keys: Collection[Key]) -> Graph:
-    """Return what the keys reach, in one snapshot."""
+def look_up(connection: sqlite3.Connection, workspace: Workspace, keys: Collection[Key]) -> dict[Key, Living]:
+    """Return whose the keys are, in one snapshot."""
     if len(keys) == 1:  # which is one statement, and so one snapshot
-        return load(connection, workspace, keys, 0, new_profile_id)
+        return resolve(connection, workspace, keys)
     connection.execute("BEGIN")
     try:
-        return load(connection, workspace, keys, 0, new_profile_id)
+        return resolve(connection, workspace, keys)
     finally:
         roll_back(connection)
 
@@ -122,8 +123,7 @@ def read(connection: sqlite3.Connection, reads: Sequence[Lookup | Page]) -> Sequ
                 else:
                     results[place] = load_page(connection, workspace, each.key, each.after, each.limit)
             keys = dict.fromkeys(key for lookup in lookups.values() for key in lookup.keys)
-            graph = load(connection, workspace, keys, 0, new_profile_id)
-            results.update(dict.fromkeys(lookups, graph))
+            results.update(dict.fromkeys(lookups, resolve(connection, workspace, keys)))
         return [results[place] for place in range(len(reads))]
     finally:
         roll_back(connection)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NewType, Protocol
 
-from aka.server.domain.graph import Decision, Graph, Link, Profile
+from aka.server.domain.graph import Decision, Link, Profile
 from aka.server.domain.identifiers import Identifier, Key, ProfileId
 from aka.server.errors import AkaError
 from aka.server.metrics import StoreMetrics
@@ -114,6 +114,14 @@ class ProfilePage:
     """The newest 100, newest first."""
 
 
+class Living(NamedTuple):
+    """The living profile that a key resolves to."""
+
+    id: ProfileId
+    primary: str | None
+    """Its primary id; None while it is anonymous."""
+
+
 class Store(Protocol):
     """Keeps the identity graph. Identifiers compare byte for byte in every store.
 
@@ -121,8 +129,10 @@ class Store(Protocol):
     than it could do in time, and DEADLINE where the caller's deadline passed before its turn.
     """
 
-    async def read(self, workspace: Workspace, keys: Collection[Key], deadline: float | None) -> Graph:
-        """Return the part of the graph that the keys reach, as last committed."""
+    async def resolve(
+        self, workspace: Workspace, keys: Collection[Key], deadline: float | None
+    ) -> Mapping[Key, Living]:
+        """Return whose the keys are, as last committed; those that are nobody's are not in it, and others may be."""
         ...
 
     async def read_profile(
