@@ -37,6 +37,7 @@ GIVEN: list[tuple[str, str, str, Any]] = [
     ("AKA_LOG_FORMAT", "log_format", "text", "text"),
     ("AKA_GRACE", "grace", "0", 0.0),
     ("AKA_GRACE", "grace", "2.5", 2.5),
+    ("AKA_DRAIN", "drain", "15", 15.0),
 ]
 
 WRONG: list[tuple[str, str]] = [
@@ -71,6 +72,7 @@ WRONG: list[tuple[str, str]] = [
     ("AKA_GRACE", "nan"),
     ("AKA_GRACE", "inf"),
     ("AKA_GRACE", "3601"),
+    ("AKA_DRAIN", "-1"),
 ]
 
 DEFAULTS = {
@@ -85,6 +87,7 @@ DEFAULTS = {
     "log_level": "info",
     "reflection": "on",
     "grace": 10.0,
+    "drain": 0.0,
     "tls": None,
 }
 

@@ -38,7 +38,7 @@ def test_the_times_of_a_stop_are_those_of_the_server() -> None:
 
 def test_the_grace_is_the_settings_default() -> None:
     (grace,) = (setting.default for setting in SETTINGS if setting.env == "AKA_GRACE")
-    assert f"`AKA_GRACE`, {grace} s from the signal" in read(PAGE)
+    assert f"`AKA_GRACE`, {grace} s from the end of the drain" in read(PAGE)
 
 
 def test_the_refusal_of_a_stopping_server_is_told_as_it_is() -> None:

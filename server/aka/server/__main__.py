@@ -68,6 +68,7 @@ def serve(**flags: str | None) -> None:
     "log_level",
     "log_format",
     "grace",
+    "drain",
     "tls_cert",
     "tls_key",
     "tls_client_ca",

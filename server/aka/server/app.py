@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import os
-import signal
 import sys
 from collections.abc import Awaitable, Callable
 from shlex import quote
@@ -34,6 +33,7 @@ from aka.server.pipeline import Pipeline
 from aka.server.rest_server import RestServer
 from aka.server.service import Service
 from aka.server.servicer import AliasServicer
+from aka.server.stopping import Stopping
 from aka.server.store.sqlite import SqliteStore
 from aka.server.store.sqlite_file import CannotOpen
 from aka.server.tls import Certificates
@@ -47,11 +47,12 @@ log = structlog.get_logger("aka.server")
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM, then finish what is under way.
+    """Serve until SIGINT or SIGTERM, drain, then finish what is under way.
 
     Raises CannotOpen and CannotListen, each with one line for the operator.
     """
-    stop = _stop_signal()
+    stop = Stopping(settings.drain)
+    stop.begin_on_signals()
     tls = None if settings.tls is None else Certificates(settings.tls)
     spans = _start_tracing()
     store = await SqliteStore.open(settings.database, spans)
@@ -77,7 +78,9 @@ async def serve(settings: Settings) -> None:
             gc.set_threshold(50_000, 20, 100)
             _warn_where_plain(tls, grpc=bound, rest=rest_bound)
             _say_ready(settings, bound, rest_bound, metrics_bound, key)
-            await stop.wait()
+            await stop.draining.wait()
+            server.drain()
+            await stop.over.wait()
             log.info("stopping", grace=settings.grace)
         finally:
             await asyncio.gather(server.stop(settings.grace), rest.stop(settings.grace))
@@ -92,13 +95,14 @@ async def serve(settings: Settings) -> None:
 
 async def serve_gateway(settings: Settings, target: str, target_tls: ServerTls | None) -> None:
     """Serve the REST gateway in front of a gRPC server until SIGINT or SIGTERM. Raises CannotListen."""
-    stop = _stop_signal()
+    stop = Stopping(settings.drain)
+    stop.begin_on_signals()
     tls = None if settings.tls is None else Certificates(settings.tls)
     async with aio_channel(target, target_tls) as channel:
         health = health_pb2_grpc.HealthStub(channel)
 
         async def ready() -> bool:
-            if stop.is_set():
+            if stop.draining.is_set():
                 return False
             try:
                 answer = await health.Check(health_pb2.HealthCheckRequest(service=SERVICE), timeout=1)  # type: ignore[attr-defined]
@@ -118,7 +122,7 @@ async def serve_gateway(settings: Settings, target: str, target_tls: ServerTls |
             _warn_where_plain(target_tls, target=target)
             log.info("serving", rest=bound, metrics=metrics_bound, target=target, pid=os.getpid())
             print(f"aka ready grpc={target} rest={bound}", flush=True)
-            await stop.wait()
+            await stop.over.wait()
             log.info("stopping", grace=settings.grace)
         finally:
             await rest.stop(settings.grace)
@@ -145,14 +149,6 @@ def _start_tracing() -> "Spans | None":
     return spans
 
 
-def _stop_signal() -> asyncio.Event:
-    """Return what SIGINT and SIGTERM set."""
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
-
-
 def _say_ready(settings: Settings, bound: str, rest_bound: str, metrics_bound: str, key: str) -> None:
     log.info("serving", grpc=bound, rest=rest_bound, metrics=metrics_bound, database=settings.database, pid=os.getpid())
     if settings.log_format == "text" or (settings.log_format is None and sys.stderr.isatty()):
@@ -160,9 +156,9 @@ def _say_ready(settings: Settings, bound: str, rest_bound: str, metrics_bound: s
     print(f"aka ready grpc={bound} rest={rest_bound}", flush=True)
 
 
-def _serves(stop: asyncio.Event) -> Callable[[], Awaitable[bool]]:
+def _serves(stop: Stopping) -> Callable[[], Awaitable[bool]]:
     async def serves() -> bool:
-        return not stop.is_set()
+        return not stop.draining.is_set()
 
     return serves
 

@@ -60,6 +60,8 @@ class Settings:
     """None: text on a terminal, else json."""
     grace: float
     """Seconds that calls under way get to end when the server stops."""
+    drain: float
+    """Seconds before that in which it serves on and says that it is about to stop."""
     tls_cert: str | None
     tls_key: str | None
     tls_client_ca: str | None
@@ -129,7 +131,7 @@ def _file(text: str) -> str | None:
         return text
 
 
-def _grace(text: str) -> float:
+def _seconds(text: str) -> float:
     seconds = float(text)
     if not 0 <= seconds <= 3600:
         raise ValueError(text)
@@ -239,7 +241,15 @@ SETTINGS: Final = (
         "--grace",
         "10",
         "seconds, 0 to 3600, that calls under way get to end when the server stops",
-        _grace,
+        _seconds,
+    ),
+    Setting(
+        "drain",
+        "AKA_DRAIN",
+        "--drain",
+        "0",
+        "seconds, 0 to 3600, between saying that the server stops and stopping, for load balancers to see it",
+        _seconds,
     ),
     Setting(
         "tls_cert",

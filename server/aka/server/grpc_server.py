@@ -97,6 +97,10 @@ class GrpcServer:
         await self._server.start()
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
+    def drain(self) -> None:
+        """Say NOT_SERVING from now on, and serve the calls that come all the same."""
+        self._health.say(serving=False)
+
     async def stop(self, grace: float) -> None:
         """Say NOT_SERVING, take no more calls, and give those under way `grace` seconds to end."""
         loop = asyncio.get_running_loop()
@@ -148,7 +152,7 @@ class GrpcServer:
 
 
 class _Health(health_pb2_grpc.HealthServicer):
-    """Health of the server and of each service. Watchers are told of the end and let go, so that none holds it up.
+    """Health of the server and of each service. At the end watchers are let go, so that none holds it up.
 
     (Not grpcio-health-checking's servicer: there a watcher that leaves takes the others' news with it, and one that
     reads nothing blocks whoever sets a status.)
@@ -156,11 +160,21 @@ class _Health(health_pb2_grpc.HealthServicer):
 
     def __init__(self, services: Collection[str]) -> None:
         self._known = ("", *services)
-        self._stopping = asyncio.Event()
+        self._serving = True
+        self._stopped = False
+        self._changed = asyncio.Event()
+        """Set when the health is another, and then replaced."""
+
+    def say(self, *, serving: bool) -> None:
+        """Say SERVING or NOT_SERVING from now on; watchers are told."""
+        self._serving = serving
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def stop(self) -> None:
         """Say NOT_SERVING from now on, and end the watches."""
-        self._stopping.set()
+        self._stopped = True
+        self.say(serving=False)
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> health_pb2.HealthCheckResponse:
         """Answer once; NOT_FOUND for a service that is not served."""
@@ -170,18 +184,21 @@ class _Health(health_pb2_grpc.HealthServicer):
         return health_pb2.HealthCheckResponse(status=status)
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
-        """Answer now and when the server stops, which ends the stream."""
-        told = self._status(request.service)
-        await context.write(health_pb2.HealthCheckResponse(status=told))
-        await self._stopping.wait()
-        if (status := self._status(request.service)) != told:
-            await context.write(health_pb2.HealthCheckResponse(status=status))
+        """Answer now and whenever the status is another, until the server stops."""
+        told = None
+        while True:
+            changed, stopped = self._changed, self._stopped
+            if (status := self._status(request.service)) != told:
+                await context.write(health_pb2.HealthCheckResponse(status=status))
+                told = status
+            if stopped:
+                return
+            await changed.wait()
 
     def _status(self, service: str) -> int:
         if service not in self._known:
             return health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
-        stopping = self._stopping.is_set()
-        return health_pb2.HealthCheckResponse.NOT_SERVING if stopping else health_pb2.HealthCheckResponse.SERVING
+        return health_pb2.HealthCheckResponse.SERVING if self._serving else health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class _KeyForReflection(grpc.aio.ServerInterceptor):
