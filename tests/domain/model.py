@@ -4,7 +4,6 @@ Profiles are objects with sets of identifiers, a merge moves everything, and tom
 nothing of keys, labels to load, counters or changes, and shares nothing with the decisions but their names for things.
 """
 
-import copy
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -45,6 +44,9 @@ class Profile:
     def labels(self) -> list[str]:
         return [identifier.label for identifier in self.identifiers if identifier.label]
 
+    def copy(self) -> "Profile":
+        return Profile(self.created_at, self.id, self.primary, self.identifiers.copy(), self.anonymous_ids.copy())
+
 
 @dataclass(eq=False)
 class Tombstone:
@@ -77,7 +79,15 @@ class Model:
 
     def copy(self) -> Self:
         """Return another model in the same state."""
-        return copy.deepcopy(self)
+        return self.twin()[0]
+
+    def twin(self) -> tuple[Self, dict[Profile, Profile]]:
+        """Return another model in the same state, and which of its profiles stands for which of this one's."""
+        everybody = *self.profiles, *(tombstone.profile for tombstone in self.tombstones)
+        twins = {profile: profile.copy() for profile in everybody}
+        profiles = [twins[profile] for profile in self.profiles]
+        tombstones = [Tombstone(twins[dead.profile], twins[dead.into], dead.orphaned) for dead in self.tombstones]
+        return type(self)(self.most, self.reserved, self.now, profiles, tombstones), twins
 
     def find(self, key: Key) -> Profile | None:
         """Return whose an identifier or a profile id is."""
@@ -95,11 +105,9 @@ class Model:
                 return self._survivor(tombstone.into)
         return profile
 
-    def tombstones_of(self, survivor: Profile) -> int:
-        """Return how many profiles were merged into one, one after the other."""
-        return sum(
-            1 + self.tombstones_of(tombstone.profile) for tombstone in self.tombstones if tombstone.into is survivor
-        )
+    def tombstones_of(self, survivor: Profile) -> list[Profile]:
+        """Return the profiles that were merged into one, directly or not, in the order of those merges."""
+        return [dead.profile for dead in self.tombstones if self._survivor(dead.into) is survivor]
 
     def run(self, command: Command) -> Answer | Profile | None:
         """Do what a command asks for, or raise Refused and do nothing."""
@@ -238,7 +246,7 @@ class Model:
     def _link(self, profile: Profile, identifier: Identifier) -> None:
         if identifier.label in profile.labels:
             raise Refused("LABEL_TAKEN")
-        self._refuse_too_many(len(profile.identifiers) + 1 + self.tombstones_of(profile))
+        self._refuse_too_many(len(profile.identifiers) + 1 + len(self.tombstones_of(profile)))
         profile.identifiers.add(identifier)
 
     def _become_primary(self, profile: Profile, identifier: Identifier) -> None:
@@ -249,7 +257,7 @@ class Model:
         if set(loser.labels) & set(survivor.labels):
             raise Refused("LABEL_TAKEN")
         both = loser, survivor
-        self._refuse_too_many(sum(len(profile.identifiers) + self.tombstones_of(profile) for profile in both) + 1)
+        self._refuse_too_many(sum(len(profile.identifiers) + len(self.tombstones_of(profile)) for profile in both) + 1)
         survivor.identifiers |= loser.identifiers
         survivor.anonymous_ids |= loser.anonymous_ids
         if not orphaned:

@@ -287,7 +287,7 @@ class Service(RuleBasedStateMachine):
 
 def _header(model: Model, profile: Profile) -> tuple[Any, ...]:
     primary = profile.primary.name if profile.primary else None
-    counts = len(profile.identifiers), len(profile.labels), model.tombstones_of(profile)
+    counts = len(profile.identifiers), len(profile.labels), len(model.tombstones_of(profile))
     return (profile.id, primary, *counts, profile.created_at, 0)
 
 
