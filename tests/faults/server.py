@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -19,11 +19,22 @@ _POLL = 0.005
 class Server:
     """The servers that have one file, one after the other. Only processes that it started are ever signalled."""
 
-    def __init__(self, folder: Path, *, database: Path | None = None, inside: Sequence[str] = ()) -> None:
-        """`folder` takes the servers' output; `inside` is a command that runs another one where the database is."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        database: Path | None = None,
+        inside: Sequence[str] = (),
+        settings: Mapping[str, str] = {},
+    ) -> None:
+        """`folder` takes the servers' output; `inside` is a command that runs another one where the database is.
+
+        `settings` are environment variables in place of those that every server here has.
+        """
         self.database = database or folder / "aka.db"
         self._folder = folder
         self._inside = tuple(inside)
+        self._settings = dict(settings)
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
         self.address = ""
@@ -53,7 +64,11 @@ class Server:
         command = (*self._inside, *_aka("serve"))
         with self.output.open("wb") as out, self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                command, env=_environment(self.database), stdin=subprocess.DEVNULL, stdout=out, stderr=log
+                command,
+                env=_environment(self.database) | self._settings,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=log,
             )
 
     async def start(self) -> None:
@@ -111,7 +126,7 @@ class Server:
 
     async def aka(self, *arguments: str, database: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run an `aka` command over the file, or by another path, and wait for its end."""
-        environment = _environment(database or self.database)
+        environment = _environment(database or self.database) | self._settings
         command = (*self._inside, *_aka(*arguments))
         return await asyncio.to_thread(
             subprocess.run, command, env=environment, capture_output=True, text=True, timeout=60, check=False
