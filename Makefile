@@ -38,9 +38,9 @@ test: install ## Run every test that is fast enough for every change (under 8 mi
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .PHONY: test-faults
-test-faults: install ## Run the fault tests in their long form
+test-faults: install ## Run the fault tests, and the search of histories, in their long form
 	@command -v strace >/dev/null || apt-get install -y strace
-	AKA_TEST_LONG=1 $(BIN)/python -m pytest tests/faults
+	AKA_TEST_LONG=1 $(BIN)/python -m pytest tests/faults tests/histories
 
 .PHONY: test-image
 test-image: install ## Build the image with buildah over a Debian, as root, and run it

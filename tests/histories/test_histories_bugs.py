@@ -171,13 +171,11 @@ BUGS: list[Callable[[Service, Rules], WithBug]] = [
 
 
 @pytest.mark.parametrize("bug", BUGS)
-async def test_a_bug_is_found_within_a_few_hundred_calls(
-    tmp_path: Path, random: Random, bug: Callable[[Service, Rules], WithBug]
-) -> None:
+async def test_a_bug_is_found(tmp_path: Path, random: Random, bug: Callable[[Service, Rules], WithBug]) -> None:
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(serving(tmp_path / "aka.db", servicer=bug))
         callers = await stack.enter_async_context(Callers([server.address], KEY, random))
         with pytest.raises(NotLinearizable):
-            for number in range(10):
+            for number in range(60):  # three do on average
                 history = await callers.history([Hot(f"h{number}", random)], 100)
                 assert_linearizable(history, most=MOST)
