@@ -25,10 +25,10 @@ from aka.server.store import sqlite_migrations
 from aka.server.store.sqlite import SqliteStore
 from aka.server.store.sqlite_check import check_file
 from aka.server.store.sqlite_connection import Connection
-from aka.server.store.sqlite_file import CannotOpen, own
+from aka.server.store.sqlite_file import own
 from aka.server.store.sqlite_groups import FEW
 from aka.server.store.sqlite_migrations import migrate_file, migrations, pending
-from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, AnsweredBefore, Caller, NewApiKey, Once, Workspace
+from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, AnsweredBefore, Caller, CannotOpen, NewApiKey, Once, Workspace
 from aka.v1 import alias_service_pb2 as v1
 from tests.domain.world import alias, create_alias, delete_alias, identify, pair
 from tests.store.clock import Clock

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from aka.server.store.audit import SHOWN
 from aka.server.store.sqlite import SqliteStore
-from aka.server.store.sqlite_check import SHOWN, check_file
-from aka.server.store.sqlite_file import CannotOpen, own
+from aka.server.store.sqlite_check import check_file
+from aka.server.store.sqlite_file import own
 from aka.server.store.sqlite_migrations import migrate_file
-from aka.server.store.store import Workspace
+from aka.server.store.store import CannotOpen, Workspace
 from aka.v1 import alias_service_pb2 as v1
 from tests.domain.world import alias, create_alias, delete_alias, identify, pair
 from tests.store.tenant import Tenant

@@ -28,8 +28,8 @@ from aka.server.config import SettingsError, read_settings
 from aka.server.errors import AkaError
 from aka.server.methods import SERVICE
 from aka.server.store.sqlite_check import check_file
-from aka.server.store.sqlite_file import CannotOpen
 from aka.server.store.sqlite_migrations import migrate_file
+from aka.server.store.store import CannotOpen
 from aka.server.tls import TlsError
 
 

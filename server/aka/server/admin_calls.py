@@ -20,9 +20,8 @@ from aka.server.methods import ADMIN_METHODS
 from aka.server.request_ids import given_or_new
 from aka.server.service import Session
 from aka.server.store.sqlite import SqliteStore
-from aka.server.store.sqlite_file import CannotOpen
 from aka.server.store.sqlite_migrations import migrate_file
-from aka.server.store.store import ApiKey, Workspace
+from aka.server.store.store import ApiKey, CannotOpen, Workspace
 
 SECONDS: Final = 30.0
 """What a call of a server may take."""

@@ -35,7 +35,7 @@ from aka.server.service import Service
 from aka.server.servicer import AliasServicer
 from aka.server.stopping import Stopping
 from aka.server.store.sqlite import SqliteStore
-from aka.server.store.sqlite_file import CannotOpen
+from aka.server.store.store import CannotOpen
 from aka.server.tls import Certificates
 from aka.server.tracing import CannotTrace, start_tracing
 from aka.v1.alias_service_pb2_grpc import AliasServiceStub

@@ -4,6 +4,8 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
+import uuid_utils
+
 from aka.server.domain.changes import Change
 from aka.server.domain.graph import Decision, Graph, Missing
 from aka.server.domain.identifiers import Key, ProfileId, uuid_text
@@ -79,6 +81,11 @@ def decide(
             kept[once.request_id] = Kept(once.method, once.fingerprint, kept_answer)
             decided.keep.append((once, kept_answer))
     return decided
+
+
+def new_profile_id() -> ProfileId:
+    """Return a new UUIDv7."""
+    return ProfileId(uuid_utils.uuid7().bytes)
 
 
 def _decide_with_labels(

@@ -19,15 +19,17 @@ from aka.server.metrics import SECONDS, Histogram, Phase, StoreMetrics
 from aka.server.store import sqlite_keys
 from aka.server.store.deciding import Call
 from aka.server.store.group import Grouped
+from aka.server.store.lookups import Lookup, Page
 from aka.server.store.sqlite_changes import forget_answers
 from aka.server.store.sqlite_connection import Connection, Glance
-from aka.server.store.sqlite_file import MEMORY, CannotOpen, Ownership, own
-from aka.server.store.sqlite_groups import Done, Errand, Lookup, Page, change, look_up, read
+from aka.server.store.sqlite_file import MEMORY, Ownership, own
+from aka.server.store.sqlite_groups import Done, Errand, change, look_up, read
 from aka.server.store.sqlite_migrations import migrate, pending
 from aka.server.store.store import (
     ANSWERS_ARE_KEPT_FOR,
     ApiKey,
     Caller,
+    CannotOpen,
     Living,
     NamedWorkspace,
     NewApiKey,

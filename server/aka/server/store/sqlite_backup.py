@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from aka.server.store.sqlite_check import Report, check
-from aka.server.store.sqlite_file import MEMORY, CannotOpen, Ownership
+from aka.server.store.audit import Report
+from aka.server.store.sqlite_check import check
+from aka.server.store.sqlite_file import MEMORY, Ownership
 from aka.server.store.sqlite_migrations import migrate, pending
+from aka.server.store.store import CannotOpen
 
 _STEP: Final = 4096
 """Pages that are copied before Ctrl-C is heard."""

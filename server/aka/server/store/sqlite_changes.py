@@ -14,6 +14,7 @@ from aka.server.domain.changes import Change, Created, Identified, Linked, Merge
 from aka.server.domain.graph import Graph
 from aka.server.domain.identifiers import Identifier, ProfileId
 from aka.server.store.deciding import Decided
+from aka.server.store.journal_rows import COLUMNS, change_of, values_of
 from aka.server.store.store import Caller, Workspace
 
 FORGOTTEN_AT_ONCE: Final = 1000
@@ -71,37 +72,9 @@ def forget_answers(connection: sqlite3.Connection, before: int) -> bool:
 
 def read_journal(connection: sqlite3.Connection, workspace: Workspace) -> Iterator[tuple[int, int, Change]]:
     """Return the journal's changes in order, each with its sequence and time."""
-    for row in connection.execute(
-        "SELECT sequence, at, kind, profile, other, label, name, flag, anonymous, linked_at, created_at,"
-        " other_created_at FROM journal WHERE workspace = ? ORDER BY sequence",
-        (workspace,),
-    ):
-        yield row[0], row[1], _change(*row[2:])
-
-
-def _change(
-    kind: str,
-    profile: ProfileId,
-    other: ProfileId,
-    label: str,
-    name: str,
-    flag: int,
-    anonymous: int,
-    linked_at: int,
-    created_at: int,
-    other_created_at: int,
-) -> Change:
-    match kind:
-        case "created":
-            return Created(profile, Identifier(label, name), bool(flag), bool(anonymous))
-        case "linked":
-            return Linked(profile, Identifier(label, name), bool(anonymous))
-        case "unlinked":
-            return Unlinked(profile, Identifier(label, name), other, bool(anonymous), linked_at)
-        case "identified":
-            return Identified(profile, Identifier(label, name), bool(anonymous))
-        case _:
-            return Merged(other, profile, name, other_created_at, created_at, bool(flag))
+    query = f"SELECT sequence, at, {COLUMNS} FROM journal WHERE workspace = ? ORDER BY sequence"
+    for sequence, at, *values in connection.execute(query, (workspace,)):
+        yield sequence, at, change_of(*values)
 
 
 def _last_sequence(connection: sqlite3.Connection, workspace: Workspace) -> int:
@@ -228,15 +201,5 @@ def _journal_values(entries: Iterable[tuple[Caller, Sequence[Change]]], last: in
                 links += (sequence, api_key, request, "linked", bytearray(profile), label, name)
                 links += (0, 1 if anonymous else 0)
             else:
-                others += (sequence, api_key, request, *_other_values(change))
+                others += (sequence, api_key, request, *values_of(change))
     return links, others
-
-
-def _other_values(change: Unlinked | Identified | Merged) -> tuple[Any, ...]:
-    match change:
-        case Unlinked(profile, (label, name), origin, anonymous, linked_at):
-            return "unlinked", profile, label, name, 0, anonymous, origin, linked_at, None, None
-        case Identified(profile, (label, name), anonymous):
-            return "identified", profile, label, name, 0, anonymous, None, None, None, None
-        case Merged(loser, survivor, primary_id, loser_created_at, created_at, orphaned):
-            return "merged", survivor, "", primary_id, orphaned, 0, loser, None, created_at, loser_created_at

@@ -6,13 +6,11 @@ import sqlite3
 from pathlib import Path
 from typing import Final, TypeVar
 
+from aka.server.store.store import CannotOpen
+
 T = TypeVar("T")
 
 MEMORY: Final = ":memory:"
-
-
-class CannotOpen(Exception):
-    """The database cannot be opened; the message is one line for the operator."""
 
 
 def primary_code(error: sqlite3.Error) -> int:

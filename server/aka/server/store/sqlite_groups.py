@@ -8,14 +8,13 @@ from itertools import chain
 from time import perf_counter
 from typing import Any, Final, NamedTuple
 
-import uuid_utils
-
 from aka.server.domain.changes import Change, Merged
 from aka.server.domain.graph import Profile
-from aka.server.domain.identifiers import Identifier, Key, ProfileId
+from aka.server.domain.identifiers import Key
 from aka.server.errors import AkaError
 from aka.server.metrics import Phase
-from aka.server.store.deciding import Call, Decided, Verdict, decide
+from aka.server.store.deciding import Call, Decided, Verdict, decide, new_profile_id
+from aka.server.store.lookups import Lookup, Page
 from aka.server.store.sqlite_changes import write
 from aka.server.store.sqlite_connection import TooLong
 from aka.server.store.sqlite_file import roll_back
@@ -25,22 +24,6 @@ from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, Living, Workspace
 
 FEW: Final = 200
 """Rows beyond its decisions' own that a brief group may touch: they take a few milliseconds."""
-
-
-class Lookup(NamedTuple):
-    """Whose some keys are."""
-
-    workspace: Workspace
-    keys: Collection[Key]
-
-
-class Page(NamedTuple):
-    """A profile and a page of its identifiers."""
-
-    workspace: Workspace
-    key: Key
-    after: Identifier | None
-    limit: int
 
 
 class Errand(NamedTuple):
@@ -127,11 +110,6 @@ def read(connection: sqlite3.Connection, reads: Sequence[Lookup | Page]) -> Sequ
         return [results[place] for place in range(len(reads))]
     finally:
         roll_back(connection)
-
-
-def new_profile_id() -> ProfileId:
-    """Return a new UUIDv7."""
-    return ProfileId(uuid_utils.uuid7().bytes)
 
 
 def _by_workspace(calls: Sequence[Call | Lookup | Page]) -> dict[Workspace, list[int]]:

@@ -2,22 +2,16 @@
 
 import contextlib
 import sqlite3
-from importlib.resources import files
 from pathlib import Path
 
-from aka.server.store.sqlite_file import MEMORY, CannotOpen, own, roll_back
-
-Migration = tuple[int, str, str]
-"""Number, name and SQL."""
+from aka.server.store.schema import Migration, lacking, read_migrations, too_new
+from aka.server.store.sqlite_file import MEMORY, own, roll_back
+from aka.server.store.store import CannotOpen
 
 
 def migrations() -> list[Migration]:
     """Return all migrations that this aka knows, in order."""
-    found = []
-    for file in files(__package__).joinpath("migrations").iterdir():
-        number, _, name = file.name.removesuffix(".sql").partition("_")
-        found.append((int(number), name, file.read_text(encoding="utf-8")))
-    return sorted(found)
+    return read_migrations("sqlite")
 
 
 def pending(connection: sqlite3.Connection) -> list[Migration]:
@@ -29,11 +23,8 @@ def pending(connection: sqlite3.Connection) -> list[Migration]:
     known = migrations()
     unknown = applied - {number for number, _, _ in known}
     if unknown:
-        raise CannotOpen(
-            f"the database is from a newer aka (migration {max(unknown)}; this one knows up to {known[-1][0]});"
-            " use that aka, or a backup from before the upgrade"
-        )
-    return [migration for migration in known if migration[0] not in applied]
+        raise too_new(max(unknown), known)
+    return lacking(known, applied)
 
 
 def migrate(connection: sqlite3.Connection) -> list[Migration]:

@@ -17,6 +17,10 @@ ANSWERS_ARE_KEPT_FOR = 24 * 3600 * 1_000_000
 """Microseconds that a `request_id` gets its first answer again."""
 
 
+class CannotOpen(Exception):
+    """The database cannot be opened; the message is one line for the operator."""
+
+
 @dataclass(frozen=True, slots=True)
 class Once:
     """A call's `request_id`: the same method and fingerprint get the first OK answer again."""

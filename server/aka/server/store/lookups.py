@@ -1,0 +1,23 @@
+"""What a store is asked to read."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from aka.server.domain.identifiers import Identifier, Key
+from aka.server.store.store import Workspace
+
+
+class Lookup(NamedTuple):
+    """Whose some keys are."""
+
+    workspace: Workspace
+    keys: Collection[Key]
+
+
+class Page(NamedTuple):
+    """A profile and a page of its identifiers."""
+
+    workspace: Workspace
+    key: Key
+    after: Identifier | None
+    limit: int
