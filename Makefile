@@ -67,6 +67,8 @@ check: install ## Check format, lint, types, import contracts, the Dockerfile, p
 	$(BIN)/buf lint
 	$(BIN)/buf format -d --exit-code
 	scripts/buf-breaking $(BIN)/buf
+	$(MAKE) --no-print-directory sync-client OUT=$(VENV)/_client.py
+	diff -u client/aka/client/_client.py $(VENV)/_client.py
 	$(MAKE) --no-print-directory stubs OUT=$(VENV)/stubs
 	for stub in $(foreach suffix,_pb2.py _pb2.pyi _pb2_grpc.py _pb2_grpc.pyi,$(addsuffix $(suffix),$(STUBS))); do \
 	  diff -u $$stub $(VENV)/stubs/$${stub#protos/} || exit 1; done
@@ -78,6 +80,11 @@ stubs: install ## Generate the stubs from the protos
 	  --python_out=$(or $(OUT),protos) --grpc_python_out=$(or $(OUT),protos) \
 	  --mypy_out=$(or $(OUT),protos) --mypy_grpc_out=$(or $(OUT),protos) \
 	  $(patsubst %,%.proto,$(STUBS))
+
+.PHONY: sync-client
+sync-client: install ## Generate the sync client from the asyncio client
+	@$(BIN)/python scripts/sync-client | $(BIN)/ruff check --quiet --select I --fix --stdin-filename _client.py - | \
+	  $(BIN)/ruff format --stdin-filename _client.py - > $(or $(OUT),client/aka/client/_client.py)
 
 .PHONY: bench
 bench: install ## Measure aka beside what its transport and its database allow

@@ -19,6 +19,7 @@ from aka.server.request_ids import given_or_new
 from aka.server.status import CODES, status_of
 from aka.server.tls import Certificates
 from aka.server.trace_context import TraceContext, trace_context_of
+from aka.v1 import alias_service_pb2 as v1
 
 MAX_MESSAGE: Final = 4 * 1024 * 1024
 MAX_METADATA: Final = 8 * 1024
@@ -51,6 +52,10 @@ OPTIONS: Final = (
     ("grpc.max_connection_age_ms", CONNECTION_AGE * 1000),
     ("grpc.max_connection_age_grace_ms", CONNECTION_GRACE * 1000),
 )
+
+NO_RETRY: Final = (("grpc-retry-pushback-ms", "-1"),)
+"""Tells gRPC's own retries not to repeat a call that would only count against the limit again; one that is refused with
+OVERLOADED, which has the same status, may be. (https://github.com/grpc/proposal/blob/master/A6-client-retries.md)"""
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -232,4 +237,6 @@ class _KeyForReflection(grpc.aio.ServerInterceptor):
 
 async def _abort(context: Context, error: AkaError, request_id: str, trailers: tuple[tuple[str, str], ...]) -> NoReturn:
     details = ("grpc-status-details-bin", status_of(error, request_id).SerializeToString())
+    if error.reason == v1.ERROR_REASON_RATE_LIMITED:
+        trailers += NO_RETRY
     await context.abort(CODES[error.status], error.message, (*trailers, details))

@@ -1,0 +1,204 @@
+"""Calls on a channel, by gRPC's two APIs: what each bears, and what becomes of it."""
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from aka.client._channel import Target, open_async_channel, open_channel
+from aka.client._errors import AkaError, Metadata, RateLimit, error_of_call, rate_limit_of
+from aka.client._trace_context import trace_metadata
+from aka.v1.alias_service_pb2_grpc import AliasServiceStub
+
+A = TypeVar("A", bound=Message)
+
+
+class Call(NamedTuple):
+    """A call that has ended, for `on_call`: no identifier and no key is in it."""
+
+    method: str
+    """The RPC, such as `Alias`."""
+    request_id: str
+    """The `x-request-id` by which the server's log has it."""
+    seconds: float
+    """What it took, repeats included."""
+    error: AkaError | None
+    rate_limit: RateLimit | None
+    """Where the API key stood then, where a limit is in force."""
+
+
+OnCall = Callable[[Call], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A call on its way."""
+
+    method: str
+    request_id: str
+    timeout: float
+    metadata: Sequence[tuple[str, str]] = field(repr=False)  # the API key is in it
+    began: float
+    on_call: OnCall | None
+
+    def answered(self, trailers: Metadata) -> str:
+        """Report that it was answered, and return its `x-request-id`."""
+        self._report(None, rate_limit_of(trailers) if self.on_call else None)
+        return self.request_id
+
+    def failed(self, error: grpc.RpcError) -> AkaError:
+        """Report that it failed, and return the error."""
+        made = error_of_call(error, self.request_id)
+        self._report(made, made.rate_limit)
+        return made
+
+    def _report(self, error: AkaError | None, rate_limit: RateLimit | None) -> None:
+        if self.on_call is not None:
+            self.on_call(Call(self.method, self.request_id, time.monotonic() - self.began, error, rate_limit))
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What every call of a client bears."""
+
+    api_key: str = field(repr=False)
+    timeout: float
+    on_call: OnCall | None
+
+    @classmethod
+    def of(cls, api_key: str | None, timeout: float, on_call: OnCall | None) -> "Terms":
+        """Check them; ValueError where they cannot be. Without `api_key` it is AKA_API_KEY."""
+        key = (os.environ.get("AKA_API_KEY", "") if api_key is None else api_key).strip()
+        if not key:
+            raise ValueError("api_key: give one, or set AKA_API_KEY")
+        if not (key.isascii() and key.isprintable()):
+            raise ValueError("api_key: no API key has such characters")
+        return cls(key, _positive(timeout), on_call)
+
+    def begin(self, request: Message, timeout: float | None) -> Begun:
+        """Return what a call bears. (`AliasRequest` is the request of `Alias`, and so on.)"""
+        request_id = str(uuid.uuid4())
+        own = (("authorization", f"Bearer {self.api_key}"), ("x-request-id", request_id))
+        return Begun(
+            type(request).__name__.removesuffix("Request"),
+            request_id,
+            self.timeout if timeout is None else _positive(timeout),
+            (*own, *trace_metadata()),
+            time.monotonic(),
+            self.on_call,
+        )
+
+
+class AsyncConnection:
+    """Calls by grpc.aio, in one event loop. The channel is opened in the loop that makes the first call."""
+
+    def __init__(self, target: Target | grpc.aio.Channel, terms: Terms) -> None:
+        self._target = target
+        self._terms = terms
+        self._own: grpc.aio.Channel | None = None
+        self._stub: Any = None
+        self._closed = False
+
+    async def call(self, request: Message, answer: type[A], timeout: float | None) -> tuple[A, str]:
+        """Return the answer and the call's `x-request-id`; AkaError where it is an error."""
+        begun = self._terms.begin(request, timeout)
+        call = getattr(self._opened(), begun.method)(request, timeout=begun.timeout, metadata=begun.metadata)
+        try:
+            answered: A = await call
+            return answered, begun.answered(await call.trailing_metadata())
+        except grpc.RpcError as error:
+            raise begun.failed(error) from error
+
+    def start(self, request: Message, answer: type[A], timeout: float | None) -> "asyncio.Task[tuple[A, str]]":
+        """Begin a call, to be awaited or cancelled."""
+        return asyncio.create_task(self.call(request, answer, timeout))
+
+    async def close(self) -> None:
+        """End the calls under way, and the channel unless it was given."""
+        self._closed = True
+        if self._own is not None:
+            await self._own.close()
+
+    def _opened(self) -> Any:
+        if self._closed:
+            raise RuntimeError("The client is closed")
+        if self._stub is None:
+            if isinstance(self._target, Target):
+                self._own = open_async_channel(self._target)
+                self._stub = AliasServiceStub(self._own)
+            else:
+                self._stub = AliasServiceStub(self._target)
+        return self._stub
+
+
+class Connection:
+    """Calls by gRPC's threaded API, from any number of threads."""
+
+    def __init__(self, target: Target | grpc.Channel, terms: Terms) -> None:
+        self._terms = terms
+        channel = open_channel(target) if isinstance(target, Target) else target
+        self._own = channel if isinstance(target, Target) else None
+        self._stub: Any = AliasServiceStub(channel)
+        self._closed = False
+
+    def call(self, request: Message, answer: type[A], timeout: float | None) -> tuple[A, str]:
+        """Return the answer and the call's `x-request-id`; AkaError where it is an error."""
+        begun, rpc = self._begin(request, timeout)
+        try:
+            answered, call = rpc.with_call(request, timeout=begun.timeout, metadata=begun.metadata)
+            return answered, begun.answered(call.trailing_metadata())
+        except grpc.RpcError as error:
+            raise begun.failed(error) from error
+
+    def start(self, request: Message, answer: type[A], timeout: float | None) -> "Started[A]":
+        """Begin a call, to be waited for or cancelled."""
+        begun, rpc = self._begin(request, timeout)
+        return Started(begun, rpc.future(request, timeout=begun.timeout, metadata=begun.metadata))
+
+    def close(self) -> None:
+        """End the calls under way, and the channel unless it was given."""
+        self._closed = True
+        if self._own is not None:
+            self._own.close()
+
+    def _begin(self, request: Message, timeout: float | None) -> tuple[Begun, Any]:
+        if self._closed:
+            raise RuntimeError("The client is closed")
+        begun = self._terms.begin(request, timeout)
+        return begun, getattr(self._stub, begun.method)
+
+
+class Started(Generic[A]):
+    """A call on its way in gRPC's threads."""
+
+    def __init__(self, begun: Begun, future: Any) -> None:
+        self._begun = begun
+        self._future = future
+
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return bool(self._future.done())
+
+    def cancel(self) -> None:
+        """End it."""
+        self._future.cancel()
+
+    def result(self) -> tuple[A, str]:
+        """Wait for it, and return what `Connection.call` does."""
+        try:
+            answered: A = self._future.result()
+            return answered, self._begun.answered(self._future.trailing_metadata())
+        except grpc.RpcError as error:
+            raise self._begun.failed(error) from error
+
+
+def _positive(timeout: float) -> float:
+    if timeout <= 0:
+        raise ValueError(f"timeout: {timeout} is no number of seconds above 0")
+    return timeout
