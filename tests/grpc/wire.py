@@ -263,8 +263,9 @@ async def serving(
     clock: Callable[[], float] | None = None,
     tls: Certificates | None = None,
     spans: Spans | None = None,
+    address: str = "127.0.0.1:0",
 ) -> AsyncIterator[Server]:
-    """Serve a database on a free port, put together as `aka serve` does it."""
+    """Serve a database, on a free port unless told otherwise, put together as `aka serve` does it."""
     store = await SqliteStore.open(str(database), spans)
     try:
         await bootstrap.add_first_key(store, KEY)
@@ -283,9 +284,9 @@ async def serving(
             spans,
         )
         server = GrpcServer(pipeline, ring, reflection_needs=reflection, tls=tls)
-        address = await server.start("127.0.0.1:0")
+        bound = await server.start(address)
         try:
-            yield Server(address, database, server, store, ring, pipeline)
+            yield Server(bound, database, server, store, ring, pipeline)
         finally:
             await server.stop(5)
             await ring.close()

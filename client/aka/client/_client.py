@@ -258,11 +258,7 @@ class Client:
 
         One that has more than 1000 takes several calls, each with the `timeout`.
         """
-        request = v1.GetProfileRequest(
-            identifier=messages.identifier(identifier),
-            page_size=1000,
-            consistency=messages.consistency_number(consistency),
-        )
+        request = messages.get_profile_request(identifier, consistency)
         answer, _ = self._connection.call(request, v1.GetProfileResponse, timeout)
         identifiers = list(answer.profile.identifiers)
         page = answer

@@ -27,6 +27,9 @@ from aka.client._values import (
 )
 from aka.v1 import alias_service_pb2 as v1
 
+PAGE: Final = 1000
+"""Identifiers of a profile that one call returns: the most that aka gives."""
+
 E = TypeVar("E", bound=StrEnum)
 
 
@@ -123,11 +126,17 @@ def identifier(value: Identifier) -> v1.Identifier:
 
 def resolve_request(identifiers: Sequence[Identifier], consistency: Consistency | None) -> v1.ResolveRequest:
     """Return a request of Resolve."""
-    return v1.ResolveRequest(identifiers=map(identifier, identifiers), consistency=consistency_number(consistency))
+    return v1.ResolveRequest(identifiers=map(identifier, identifiers), consistency=_consistency(consistency))
 
 
-def consistency_number(consistency: Consistency | None) -> Any:
-    """Return a consistency; None is left to the server."""
+def get_profile_request(identifier_: Identifier, consistency: Consistency | None) -> v1.GetProfileRequest:
+    """Return a request of GetProfile, for the first page."""
+    return v1.GetProfileRequest(
+        identifier=identifier(identifier_), page_size=PAGE, consistency=_consistency(consistency)
+    )
+
+
+def _consistency(consistency: Consistency | None) -> Any:
     return None if consistency is None else CONSISTENCIES[Consistency(consistency)]
 
 

@@ -54,8 +54,8 @@ OPTIONS: Final = (
 )
 
 NO_RETRY: Final = (("grpc-retry-pushback-ms", "-1"),)
-"""Tells gRPC's own retries not to repeat a call that would only count against the limit again; one that is refused with
-OVERLOADED, which has the same status, may be. (https://github.com/grpc/proposal/blob/master/A6-client-retries.md)"""
+"""Tells gRPC's own retries not to repeat a call that cannot pass before the window ends; one that is refused with
+OVERLOADED, which has the same status, may. (https://github.com/grpc/proposal/blob/master/A6-client-retries.md)"""
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
