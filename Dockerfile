@@ -6,6 +6,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=igno
 RUN python -m venv --without-pip /opt/aka
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY protos protos
+COPY client client
 COPY server server
 RUN pip --python /opt/aka/bin/python install -c constraints.txt '.[server,telemetry]'
 

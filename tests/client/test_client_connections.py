@@ -1,0 +1,235 @@
+"""How servers are reached: addresses, channels, TLS, keys, threads, traces."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+from opentelemetry.sdk.trace import TracerProvider
+
+from aka.client import AsyncClient, Client, KeyInvalid, Tls, UnavailableError
+from aka.client._channel import Target
+from aka.server.tls import Certificates
+from tests.client.calling import Calls, Script, client_of
+from tests.grpc.wire import KEY, Server, serving
+from tests.telemetry.recording import Recorded, trace_of
+from tests.tls.authority import NAME, Authority
+
+SOMEWHERE = "127.0.0.1:1"
+
+
+async def test_calls_go_to_all_addresses_in_turn(database: Path, tmp_path: Path, api: str) -> None:
+    scripts = Script(), Script()
+    second = Path(copyfile(database, tmp_path / "second.db"))
+    async with (
+        serving(database, servicer=scripts[0].servicer) as one,
+        serving(second, servicer=scripts[1].servicer) as other,
+        client_of(api, f"ipv4:{one.address},{other.address}") as client,
+    ):
+        while not all(script.seen for script in scripts):  # both are connected to by then
+            await client.resolve("u")
+        for script in scripts:
+            script.seen.clear()
+        for _ in range(6):
+            await client.resolve("u")
+    assert [len(script.seen) for script in scripts] == [3, 3]
+
+
+async def test_a_unix_socket_is_an_address(database: Path, api: str) -> None:
+    address = f"unix:{database.parent}/aka.sock"
+    async with serving(database, address=address), client_of(api, address) as client:
+        assert not (await client.resolve("u")).found
+
+
+@pytest.mark.parametrize("address", ["localhost", "https://aka.example.com:443", "http:aka", ""])
+def test_what_is_no_address_is_a_value_error(address: str) -> None:
+    for kind in (AsyncClient, Client):
+        with pytest.raises(ValueError, match="is not HOST:PORT"):
+            kind(address, api_key=KEY)
+
+
+def test_an_address_or_a_channel_is_needed_and_not_both() -> None:
+    for kind in (AsyncClient, Client):
+        with pytest.raises(TypeError, match="an address or a channel"):
+            kind(api_key=KEY)
+    with grpc.insecure_channel(SOMEWHERE) as channel, pytest.raises(TypeError, match="an address or a channel"):
+        Client(SOMEWHERE, channel=channel, api_key=KEY)
+
+
+async def test_a_channel_that_is_given_is_used_and_stays_open(server: Server) -> None:
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        for _ in range(2):
+            async with AsyncClient(channel=channel, api_key=KEY) as client:
+                assert not (await client.resolve("u")).found
+
+
+async def test_a_channel_of_threads_that_is_given_is_used_and_stays_open(server: Server) -> None:
+    def resolve() -> None:
+        with grpc.insecure_channel(server.address) as channel:
+            for _ in range(2):
+                with Client(channel=channel, api_key=KEY) as client:
+                    assert not client.resolve("u").found
+
+    await asyncio.to_thread(resolve)
+
+
+async def test_a_closed_client_says_so(server: Server, api: str) -> None:
+    async with client_of(api, server.address) as client:
+        await client.resolve("u")
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="The client is closed"):
+            await client.resolve("u")
+
+
+async def test_a_client_may_be_made_before_the_event_loop_and_used_in_it(server: Server) -> None:
+    client = await asyncio.to_thread(AsyncClient, server.address, api_key=KEY)
+    async with client:
+        assert not (await client.resolve("u")).found
+
+
+async def test_a_proxy_is_not_asked(server: Server, api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://{SOMEWHERE}")
+    async with client_of(api, server.address, retries=0) as client:
+        assert not (await client.resolve("u")).found
+
+
+async def test_a_key_may_come_from_the_environment(server: Server, api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AKA_API_KEY", f" {KEY}\n")
+    async with client_of(api, server.address, api_key=None) as client:
+        assert not (await client.resolve("u")).found
+    async with client_of(api, server.address, api_key="another-key-that-is-not-known") as client:
+        with pytest.raises(KeyInvalid):
+            await client.resolve("u")
+
+
+@pytest.mark.parametrize("key", [None, "", "  ", "schlüssel", "a\nb"])
+def test_a_key_that_cannot_be_sent_is_a_value_error(key: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AKA_API_KEY", raising=False)
+    for kind in (AsyncClient, Client):
+        with pytest.raises(ValueError, match="api_key: "):
+            kind(SOMEWHERE, api_key=key)
+
+
+async def test_a_key_is_not_shown(server: Server) -> None:
+    client = AsyncClient(server.address, api_key=KEY)
+    shown: Any = client._connection._terms
+    assert KEY not in repr(shown)
+    assert KEY not in repr(shown.begin(Target("", None, ()), None))
+
+
+@pytest_asyncio.fixture
+async def authority(tmp_path: Path) -> Authority:
+    """Who issues the certificates."""
+    return Authority(tmp_path / "authority")
+
+
+@pytest_asyncio.fixture(params=["TLS", "mutual TLS"])
+async def served_with_tls(
+    request: pytest.FixtureRequest, database: Path, authority: Authority
+) -> AsyncIterator[tuple[str, str]]:
+    """A server's address, and which of both it wants."""
+    mutual = request.param == "mutual TLS"
+    files = authority.issue("127.0.0.1", client_ca=authority.ca if mutual else None)
+    async with serving(database, tls=Certificates(files)) as running:
+        yield running.address, request.param
+
+
+async def test_a_server_is_called_with_tls(served_with_tls: tuple[str, str], authority: Authority, api: str) -> None:
+    address, kind = served_with_tls
+    shown = authority.issue("caller")
+    tls = Tls(authority.ca) if kind == "TLS" else Tls(Path(authority.ca), shown.cert, shown.key)
+    async with client_of(api, address, tls=tls) as client:
+        assert not (await client.resolve("u")).found
+
+
+async def test_a_server_of_another_authority_is_not_called(
+    served_with_tls: tuple[str, str], tmp_path: Path, api: str
+) -> None:
+    address, _ = served_with_tls
+    for tls in (Tls(Authority(tmp_path / "other").ca), Tls(), None):
+        async with client_of(api, address, tls=tls, retries=0) as client:
+            with pytest.raises(UnavailableError):
+                await client.resolve("u")
+
+
+async def test_a_caller_without_a_certificate_is_not_served(database: Path, authority: Authority, api: str) -> None:
+    files = authority.issue("127.0.0.1", client_ca=authority.ca)
+    async with (
+        serving(database, tls=Certificates(files)) as running,
+        client_of(api, running.address, tls=Tls(authority.ca), retries=0) as client,
+    ):
+        with pytest.raises(UnavailableError):
+            await client.resolve("u")
+
+
+async def test_a_server_may_have_a_certificate_for_another_name(database: Path, authority: Authority, api: str) -> None:
+    async with serving(database, tls=Certificates(authority.issue(NAME))) as running:
+        async with client_of(api, running.address, tls=Tls(authority.ca, server_name=NAME)) as client:
+            assert not (await client.resolve("u")).found
+        async with client_of(api, running.address, tls=Tls(authority.ca), retries=0) as client:
+            with pytest.raises(UnavailableError):
+                await client.resolve("u")
+
+
+def test_files_of_tls_that_cannot_be_used_are_told_of_at_once(authority: Authority, tmp_path: Path) -> None:
+    shown, other = authority.issue("caller"), authority.issue("other")
+    rubbish = tmp_path / "rubbish.pem"
+    rubbish.write_text("rubbish")
+    for kind in (AsyncClient, Client):
+        for tls in (
+            Tls(authority.ca, cert=shown.cert),
+            Tls(authority.ca, key=shown.key),
+            Tls(rubbish),
+            Tls(authority.ca, shown.cert, other.key),
+        ):
+            with pytest.raises(ValueError, match="Tls: "):
+                kind(SOMEWHERE, api_key=KEY, tls=tls)
+        with pytest.raises(FileNotFoundError):
+            kind(SOMEWHERE, api_key=KEY, tls=Tls(tmp_path / "nowhere.pem"))
+
+
+async def test_one_client_serves_many_threads(server: Server) -> None:
+    def link(client: Client, number: int) -> str:
+        return client.alias(f"u{number}", f"a{number}", create_missing=True).outcome
+
+    with Client(server.address, api_key=KEY) as client:
+        outcomes = await asyncio.gather(*(asyncio.to_thread(link, client, number) for number in range(20)))
+    assert outcomes == ["CREATED"] * 20
+
+
+async def test_calls_belong_to_the_callers_trace(database: Path, api: str) -> None:
+    recorded = Recorded()
+    async with (
+        serving(database, spans=recorded.spans) as server,
+        client_of(api, server.address) as client,
+    ):
+        with TracerProvider().get_tracer("caller").start_as_current_span("caller") as span:
+            await client.resolve("u")
+    assert trace_of(recorded.one("Resolve")) == f"{span.get_span_context().trace_id:032x}"
+
+
+BASE_INSTALL = """
+import sys
+absent = ["aka.server", "click", "grpc_health", "grpc_reflection", "grpc_tools", "opentelemetry", "structlog"]
+sys.modules |= dict.fromkeys(absent)
+from aka.client import Client
+with Client(sys.argv[1], api_key=sys.argv[2]) as client:
+    print(client.resolve("u").user_id)
+files = {name.partition(".")[0]: getattr(module, "__file__", None) for name, module in sys.modules.items()}
+print(*(name for name, file in files.items() if file and "site-packages" in file))
+"""
+
+
+async def test_the_base_install_is_all_that_it_takes(client: Calls, server: Server) -> None:
+    await client.identify("u")
+    command = [sys.executable, "-c", BASE_INSTALL, server.address, KEY]
+    ran = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=True)
+    answer, imported = ran.stdout.splitlines()
+    assert answer == "u"
+    assert set(imported.split()) <= {"google", "grpc", "typing_extensions", "_distutils_hack"}
