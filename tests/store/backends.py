@@ -2,13 +2,21 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final, Protocol, Self
 
+import asyncpg
+
+from aka.server.store.postgres import Options, PostgresStore
+from aka.server.store.postgres_check import check
+from aka.server.store.postgres_connection import connect
+from aka.server.store.postgres_url import PostgresUrl
 from aka.server.store.sqlite import SqliteStore
 from aka.server.store.sqlite_check import check_file
 from aka.server.store.sqlite_file import MEMORY
 from aka.server.store.store import Store, Workspace
+from tests.postgres.databases import fresh_database
 
 
 class Backend(Protocol):
@@ -63,7 +71,47 @@ class Sqlite:
         return check_file(str(self.file)).faults
 
 
+@dataclass
+class Postgres:
+    """A database of PostgreSQL that is this process's own, emptied before each use."""
+
+    store: PostgresStore
+    beside: asyncpg.Connection
+    closed: bool = False
+
+    @classmethod
+    async def empty(cls, _: Path) -> Self:
+        url = PostgresUrl.parse(_own_database())
+        store = await PostgresStore.open(url, Options())
+        beside = await connect(url)
+        await beside.execute("; ".join(f"DELETE FROM {table}" for table in TABLES))
+        return cls(store, beside)
+
+    async def add_workspace(self, name: str) -> Workspace:
+        statement = "INSERT INTO workspaces (name, created_at) VALUES ($1, 0) RETURNING id"
+        return Workspace(await self.beside.fetchval(statement, name))
+
+    async def close(self) -> list[str]:
+        if self.closed:
+            return []
+        self.closed = True
+        await self.store.close()
+        try:
+            return (await check(self.beside)).faults
+        finally:
+            self.beside.terminate()
+
+
+TABLES: Final = ("answers", "journal", "identifiers", "profiles", "api_keys", "workspaces")
+
+
+@cache
+def _own_database() -> str:
+    return fresh_database()
+
+
 BACKENDS: Final[dict[str, Callable[[Path], Awaitable[Backend]]]] = {
+    "postgres": Postgres.empty,
     "sqlite": Sqlite.on_disk,
     "sqlite-memory": Sqlite.of_memory,
 }

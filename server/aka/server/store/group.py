@@ -72,8 +72,13 @@ class Grouped(Generic[W, R]):
     """
 
     def __init__(
-        self, run: Callable[[Sequence[W]], Awaitable[Sequence[R | Exception]]], spans: Spans | None = None
+        self,
+        run: Callable[[Sequence[W]], Awaitable[Sequence[R | Exception]]],
+        spans: Spans | None = None,
+        *,
+        at_once: int = 1,
     ) -> None:
+        """`at_once` is how many groups may be under way at the same time."""
         self._run = run
         self._spans = spans
         self._calls: _Lane[W, R] = _Lane()
@@ -85,7 +90,7 @@ class Grouped(Generic[W, R]):
         self._closing = False
         self._group_sizes = Histogram(SIZES)
         self._retries = 0
-        self._worker = asyncio.get_running_loop().create_task(self._work())
+        self._workers = [asyncio.get_running_loop().create_task(self._work()) for _ in range(at_once)]
 
     @property
     def waiting(self) -> int:
@@ -127,7 +132,7 @@ class Grouped(Generic[W, R]):
         """Take nothing more, and return when all that waits is done."""
         self._closing = True
         self._wake.set()
-        await asyncio.shield(self._worker)  # the work of others goes on where this caller gives up
+        await asyncio.shield(asyncio.gather(*self._workers))  # the work of others goes on where this caller gives up
 
     def _too_late(self, deadline: float | None, now: float) -> bool:
         if deadline is None:

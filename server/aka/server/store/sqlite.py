@@ -83,7 +83,7 @@ class SqliteStore:
         return store
 
     async def resolve(
-        self, workspace: Workspace, keys: Collection[Key], deadline: float | None
+        self, workspace: Workspace, keys: Collection[Key], deadline: float | None, *, eventual: bool = False
     ) -> Mapping[Key, Living]:
         """See `Store.resolve`. Small ones are done at once; of the others, those that wait are joined."""
         if self._glance is not None and len(keys) <= FEW:
@@ -99,7 +99,14 @@ class SqliteStore:
         return resolved
 
     async def read_profile(
-        self, workspace: Workspace, key: Key, after: Identifier | None, limit: int, deadline: float | None
+        self,
+        workspace: Workspace,
+        key: Key,
+        after: Identifier | None,
+        limit: int,
+        deadline: float | None,
+        *,
+        eventual: bool = False,
     ) -> ProfilePage | None:
         """See `Store.read_profile`."""
         page: ProfilePage | None = await self._reads.submit(
@@ -164,6 +171,9 @@ class SqliteStore:
         else:
             sizes = {"database": _size_of(self._path), "wal": _size_of(f"{self._path}-wal")}
         return StoreMetrics(queues, self._commits, made, sizes)
+
+    async def check_ready(self) -> None:
+        """See `Store.check_ready`. A file needs no connection that could be away."""
 
     async def close(self) -> None:
         """See `Store.close`. The file is checkpointed and its lock let go."""

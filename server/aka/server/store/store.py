@@ -134,15 +134,28 @@ class Store(Protocol):
     """
 
     async def resolve(
-        self, workspace: Workspace, keys: Collection[Key], deadline: float | None
+        self, workspace: Workspace, keys: Collection[Key], deadline: float | None, *, eventual: bool = False
     ) -> Mapping[Key, Living]:
-        """Return whose the keys are, as last committed; those that are nobody's are not in it, and others may be."""
+        """Return whose the keys are, as last committed; those that are nobody's are not in it, and others may be.
+
+        Where the answer may be `eventual`, it may be of a moment before.
+        """
         ...
 
     async def read_profile(
-        self, workspace: Workspace, key: Key, after: Identifier | None, limit: int, deadline: float | None
+        self,
+        workspace: Workspace,
+        key: Key,
+        after: Identifier | None,
+        limit: int,
+        deadline: float | None,
+        *,
+        eventual: bool = False,
     ) -> ProfilePage | None:
-        """Return the profile of a key with at most `limit` identifiers after `after`; None where it is nobody's."""
+        """Return the profile of a key with at most `limit` identifiers after `after`; None where it is nobody's.
+
+        `eventual` as in `resolve`.
+        """
         ...
 
     async def transact(self, workspace: Workspace, decisions: Sequence[Decision[Any]], by: Caller) -> list[Any]:
@@ -198,6 +211,10 @@ class Store(Protocol):
         """Return what was done so far and how large the store is. Cheap, however large it is."""
         ...
 
+    async def check_ready(self) -> None:
+        """Return where the store can be used now, and raise STORE_UNAVAILABLE where it cannot."""
+        ...
+
     async def close(self) -> None:
         """Finish what waits and let the store go."""
         ...
@@ -206,6 +223,14 @@ class Store(Protocol):
 def store_unavailable(why: str) -> AkaError:
     """Say that the store could not be used, and that nothing was changed."""
     return AkaError(v1.ERROR_REASON_STORE_UNAVAILABLE, f"The store cannot be used now ({why}); nothing was changed")
+
+
+def conflict() -> AkaError:
+    """Say that others changed the same profiles all the time."""
+    return AkaError(
+        v1.ERROR_REASON_CONFLICT,
+        "Others changed the same profiles at the same time, again and again; nothing was changed. Repeat the call",
+    )
 
 
 def outcome_unknown() -> AkaError:
