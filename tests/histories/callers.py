@@ -155,13 +155,14 @@ class Callers:
     """Some callers of one service, each of which calls any of its servers."""
 
     def __init__(self, addresses: Sequence[str], key: str, random: Random, *, number: int = 16) -> None:
-        self._addresses = addresses
         self._metadata = (("authorization", f"Bearer {key}"),)
         self._random = random
         self._number = number
         own = ("grpc.use_local_subchannel_pool", 1)
-        self._channels = [grpc.aio.insecure_channel(address, [own]) for address in list(addresses) * _CHANNELS]
-        self._stubs = [AliasServiceStub(channel) for channel in self._channels]
+        self._channels = [grpc.aio.insecure_channel(address, [own]) for address in [*addresses] * _CHANNELS]
+        stubs = [AliasServiceStub(channel) for channel in self._channels]
+        self._one_of_each = stubs[: len(addresses)]
+        self._in_use = stubs
 
     async def __aenter__(self) -> Self:
         return self
@@ -172,31 +173,38 @@ class Callers:
         await asyncio.gather(*(channel.close() for channel in self._channels))
 
     async def history(self, hot: Sequence[Hot], operations: int) -> list[Operation]:
-        """Let all callers ask, each one thing after the other, until there are so many operations; then read all."""
+        """Let all callers ask, each one thing after the other, until there are so many operations.
+
+        A server that is gone is not asked again; where all are, there are fewer operations.
+        """
         random, history = self._random, list[Operation]()
 
         async def ask(caller: int, about: Hot, request: Message) -> None:
+            stub = random.choice(self._in_use)
             impatient = random.random() < 0.03
-            within = random.uniform(0.0005, 0.008) if impatient else PATIENCE
-            operation = await self._call(caller, random.choice(self._stubs), request, within)
+            operation = await self._call(
+                caller, stub, request, random.uniform(0.0005, 0.008) if impatient else PATIENCE
+            )
             about.learn(request, operation.answer)
             history.append(operation)
 
         async def live(caller: int) -> None:
-            while len(history) < operations:
+            while len(history) < operations and self._in_use:
                 about = random.choice(hot)
                 changes = random.random() < 0.4
                 await ask(caller, about, about.change() if changes else about.read())
-                if changes and random.random() < 0.5:
+                if changes and self._in_use and random.random() < 0.5:
                     await ask(caller, about, about.read())
 
         async with asyncio.TaskGroup() as group:
             for caller in range(self._number):
                 group.create_task(live(caller))
-        for about in hot:
-            for stub in self._stubs[: len(self._addresses)]:
-                history += [await self._call(self._number, stub, request) for request in about.everything()]
         return history
+
+    async def look(self, hot: Sequence[Hot]) -> list[Operation]:
+        """Ask every server for all that can be read, one thing after the other."""
+        asked = [(stub, request) for stub in self._one_of_each for about in hot for request in about.everything()]
+        return [await self._call(self._number, stub, request) for stub, request in asked]
 
     async def _call(self, caller: int, stub: Any, request: Message, within: float = PATIENCE) -> Operation:
         method = getattr(stub, type(request).__name__.removesuffix("Request"))
@@ -206,6 +214,8 @@ class Callers:
             answer = await method(request, metadata=self._metadata, timeout=within)
         except grpc.aio.AioRpcError as error:
             answer = _refusal(error)
+            if answer is None and error.code() is grpc.StatusCode.UNAVAILABLE and stub in self._in_use:
+                self._in_use.remove(stub)
         return Operation(caller, request, began, time.monotonic_ns(), answer)
 
 

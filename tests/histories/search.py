@@ -11,7 +11,7 @@ at once, which leaves open all that was open. Where an end leaves no state, no o
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from google.rpc.error_details_pb2 import ErrorInfo
@@ -93,6 +93,14 @@ def _names(operation: Operation) -> set[object]:
     return named
 
 
+class _Path(NamedTuple):
+    """A state and how it was come to."""
+
+    state: _State
+    steps: Sequence[tuple[_State, int]] = ()
+    """The operations that got their moment, each with the state before it."""
+
+
 class _Search:
     """The states that a service may be in, from one event of a history to the next."""
 
@@ -122,24 +130,51 @@ class _Search:
         return None
 
     def _end(self, number: int) -> None:
-        """Give an operation its moment in every state, and whatever may have had its own before."""
+        """Give an operation its moment in every state, and to others before it where that makes a difference."""
         ended: set[_State] = set()
-        todo, seen = list(self._states), set(self._states)
+        todo = [_Path(state) for state in self._states]
+        seen = set(self._states)
         while todo:
-            done, world = todo.pop()
+            path = todo.pop()
             self._look()
-            if done >> number & 1:
-                ended.add((done ^ 1 << number, world))
+            if path.state[0] >> number & 1:
+                if not self._is_hasty(path, number):
+                    ended.add(path.state)
                 continue
             for other in self._under_way:
-                if done >> other & 1 or (after := self._after(world, other)) is None or after.key == world:
-                    continue
-                state = self._settled((done | 1 << other, after.key), self._under_way)
-                if state not in seen:
+                state = self._step(path.state, other)
+                if state is not None and state not in seen:
                     seen.add(state)
-                    todo.append(state)
+                    todo.append(_Path(state, (*path.steps, (path.state, other))))
         self._under_way.remove(number)
-        self._states = ended
+        self._states = {(done ^ 1 << number, world) for done, world in ended}
+
+    def _is_hasty(self, path: _Path, number: int) -> bool:
+        """Whether one of the others could as well have its moment after the operation: that leaves more open."""
+        for at, (state, hasty) in enumerate(path.steps):
+            others = (other for _, other in path.steps[at + 1 :])
+            for other in others:
+                if (next_state := self._step(state, other, idle=True)) is None:
+                    break
+                state = next_state
+            else:
+                later = self._step(state, hasty, idle=True) if state[0] >> number & 1 else None
+                if later is not None and later[1] == path.state[1] and not path.state[0] & ~later[0]:
+                    return True
+        return False
+
+    def _step(self, state: _State, number: int, *, idle: bool = False) -> _State | None:
+        """Give an operation its moment, if its answer fits, and then those that it makes fit.
+
+        Without `idle` only where it changes something.
+        """
+        done, world = state
+        if done >> number & 1:
+            return state if idle else None
+        after = self._after(world, number)
+        if after is None or (after.key == world and not idle):
+            return None
+        return self._settled((done | 1 << number, after.key), self._under_way)
 
     def _settled(self, state: _State, numbers: Iterable[int]) -> _State:
         """Give the operations their moment that fit and change nothing."""

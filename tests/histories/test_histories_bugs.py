@@ -177,5 +177,6 @@ async def test_a_bug_is_found(tmp_path: Path, random: Random, bug: Callable[[Ser
         callers = await stack.enter_async_context(Callers([server.address], KEY, random))
         with pytest.raises(NotLinearizable):
             for number in range(60):  # three do on average
-                history = await callers.history([Hot(f"h{number}", random)], 100)
+                hot = [Hot(f"h{number}", random)]
+                history = await callers.history(hot, 100) + await callers.look(hot)
                 assert_linearizable(history, most=MOST)

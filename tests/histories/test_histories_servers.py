@@ -1,5 +1,7 @@
 """What callers of real servers are told, all at once and about the same few identifiers, has an order."""
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -19,21 +21,62 @@ MOST = 10
 async def test_every_history_of_one_server_over_a_file_has_an_order(
     tmp_path: Path, random: Random, report: Report, long: bool
 ) -> None:
-    async with Server(tmp_path, settings={"AKA_MAX_IDENTIFIERS_PER_PROFILE": str(MOST)}) as server:
-        report(f"one server over SQLite: {await search([server], random, operations=100_000 if long else 1_500)}")
+    async with _server(tmp_path) as server:
+        report(f"one server over SQLite: {await _search([server], random, 100_000 if long else 1_500)}")
 
 
-async def search(servers: list[Server], random: Random, *, operations: int) -> str:
-    """Make short histories and search each for an order, until there were so many operations; then check the store."""
+@pytest.mark.timeout(1800)
+async def test_every_history_through_the_death_of_the_server_has_an_order(
+    tmp_path: Path, random: Random, report: Report, long: bool
+) -> None:
+    async with _server(tmp_path) as server:
+        report(f"one server over SQLite, killed: {await _search_deaths([server], random, 100 if long else 3)}")
+
+
+def _server(folder: Path) -> Server:
+    return Server(folder, settings={"AKA_MAX_IDENTIFIERS_PER_PROFILE": str(MOST)})
+
+
+async def _search(servers: Sequence[Server], random: Random, operations: int) -> str:
+    """Search short histories, until there were so many operations."""
     histories = done = states = 0
-    async with Callers([server.address for server in servers], KEY, random) as callers:
+    async with _callers(servers, random) as callers:
         while done < operations:
-            parts = random.choice((1, 1, 3))
-            hot = [Hot(f"h{histories}.{part}", random) for part in range(parts)]
-            history = await callers.history(hot, random.choice((60, 120, 240)))
+            hot = [Hot(f"h{histories}.{part}", random) for part in range(random.choice((1, 1, 3)))]
+            history = await callers.history(hot, random.choice((60, 120, 240))) + await callers.look(hot)
             states += assert_linearizable(history, most=MOST)
             histories, done = histories + 1, done + len(history)
+    await _check(servers)
+    return f"{histories} histories of {done} calls, {states} states"
+
+
+async def _search_deaths(servers: Sequence[Server], random: Random, deaths: int) -> str:
+    """Search histories, in each of which one of the servers is killed and another takes its place."""
+    done = states = unknown = 0
+    for number in range(deaths):
+        hot = [Hot(f"d{number}.{part}", random) for part in range(random.choice((1, 3)))]
+        victim = random.choice(servers)
+        async with _callers(servers, random) as callers:
+            calling = asyncio.create_task(callers.history(hot, 400))
+            await asyncio.sleep(random.uniform(0.02, 0.15))
+            await victim.kill()
+            history = await calling
+        unknown += sum(operation.answer is None for operation in history)
+        await victim.start()
+        async with _callers(servers, random) as callers:
+            history += await callers.history(hot, 100) + await callers.look(hot)
+        states += assert_linearizable(history, most=MOST)
+        done += len(history)
+    await _check(servers)
+    assert unknown, "no call was under way when a server was killed"
+    return f"{deaths} histories of {done} calls, {unknown} of them unknown, {states} states"
+
+
+def _callers(servers: Sequence[Server], random: Random) -> Callers:
+    return Callers([server.address for server in servers], KEY, random)
+
+
+async def _check(servers: Sequence[Server]) -> None:
     for server in servers:
         await server.check()
         server.assert_no_bug_logged()
-    return f"{histories} histories of {done} calls, {states} states, every one has an order"
