@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from google.protobuf import text_format
+from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo
 
@@ -46,6 +47,9 @@ def named_profiles(message: Message | None) -> list[str]:
         return [value for name, value in message.metadata.items() if name.endswith("profile_id")]
     if message is None:
         return found
+    if isinstance(message, Any):
+        info = ErrorInfo()
+        return named_profiles(info) if message.Unpack(info) else found
     for field, value in message.ListFields():
         if field.name in _PROFILE_IDS:
             found += [value] if isinstance(value, str) else value

@@ -45,7 +45,7 @@ def assert_linearizable(operations: Sequence[Operation], *, most: int, states: i
     `most` is how many identifiers and tombstones a profile may have. The failure shows operations that have no order.
     """
     looked_at = 0
-    for part in independent(_telling(operations)):
+    for part in independent(telling(operations)):
         search = _Search(part, most, states)
         if (stuck := search.stuck()) is not None:
             few = _fewer(part, stuck, most, states)
@@ -70,7 +70,7 @@ def independent(operations: Sequence[Operation]) -> list[list[Operation]]:
     return [part for _, part in parts]
 
 
-def _telling(operations: Sequence[Operation]) -> list[Operation]:
+def telling(operations: Sequence[Operation]) -> list[Operation]:
     """Leave out what tells nothing: reads without an answer, and calls that were never done."""
     return [
         each
@@ -151,28 +151,32 @@ class _Search:
 
     def _is_hasty(self, path: _Path, number: int) -> bool:
         """Whether one of the others could as well have its moment after the operation: that leaves more open."""
-        for at, (state, hasty) in enumerate(path.steps):
-            others = (other for _, other in path.steps[at + 1 :])
-            for other in others:
-                if (next_state := self._step(state, other, idle=True)) is None:
-                    break
-                state = next_state
-            else:
-                later = self._step(state, hasty, idle=True) if state[0] >> number & 1 else None
-                if later is not None and later[1] == path.state[1] and not path.state[0] & ~later[0]:
-                    return True
+        done, world = path.state
+        for at, (before, hasty) in enumerate(path.steps):
+            lazy = self._walked(before, [other for _, other in path.steps[at + 1 :]])
+            if lazy is None or lazy[0] >> hasty & 1 or not lazy[0] >> number & 1:
+                continue
+            later = self._walked(lazy, [hasty])
+            if later is not None and later[1] == world and not done & ~later[0]:
+                return True
         return False
 
-    def _step(self, state: _State, number: int, *, idle: bool = False) -> _State | None:
-        """Give an operation its moment, if its answer fits, and then those that it makes fit.
+    def _walked(self, state: _State, numbers: Iterable[int]) -> _State | None:
+        """Give operations their moment one after the other, whether they change anything or not."""
+        for number in numbers:
+            if state[0] >> number & 1:
+                continue
+            after = self._after(state[1], number)
+            if after is None:
+                return None
+            state = self._settled((state[0] | 1 << number, after.key), self._under_way)
+        return state
 
-        Without `idle` only where it changes something.
-        """
+    def _step(self, state: _State, number: int) -> _State | None:
+        """Give an operation its moment, if it fits and changes something, and then those that it makes fit."""
         done, world = state
-        if done >> number & 1:
-            return state if idle else None
-        after = self._after(world, number)
-        if after is None or (after.key == world and not idle):
+        after = None if done >> number & 1 else self._after(world, number)
+        if after is None or after.key == world:
             return None
         return self._settled((done | 1 << number, after.key), self._under_way)
 

@@ -29,7 +29,7 @@ class WithBug(AliasServicer):
         self._random = Random()
 
     def _now_and_then(self) -> bool:
-        return self._random.random() < 0.2
+        return self._random.random() < 0.4
 
 
 class CacheThatIsEmptiedTooEarly(WithBug):

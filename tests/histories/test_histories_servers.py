@@ -22,7 +22,7 @@ async def test_every_history_of_one_server_over_a_file_has_an_order(
     tmp_path: Path, random: Random, report: Report, long: bool
 ) -> None:
     async with _server(tmp_path) as server:
-        report(f"one server over SQLite: {await _search([server], random, 100_000 if long else 1_500)}")
+        report(f"one server over SQLite: {await _search([server], random, 100_000 if long else 1_000)}")
 
 
 @pytest.mark.timeout(1800)
@@ -30,7 +30,7 @@ async def test_every_history_through_the_death_of_the_server_has_an_order(
     tmp_path: Path, random: Random, report: Report, long: bool
 ) -> None:
     async with _server(tmp_path) as server:
-        report(f"one server over SQLite, killed: {await _search_deaths([server], random, 100 if long else 3)}")
+        report(f"one server over SQLite, killed: {await _search_deaths([server], random, 100 if long else 2)}")
 
 
 def _server(folder: Path) -> Server:
@@ -54,7 +54,7 @@ async def _search_deaths(servers: Sequence[Server], random: Random, deaths: int)
     """Search histories, in each of which one of the servers is killed and another takes its place."""
     done = states = unknown = 0
     for number in range(deaths):
-        hot = [Hot(f"d{number}.{part}", random) for part in range(random.choice((1, 3)))]
+        hot = [Hot(f"d{number}.{part}", random) for part in range(3)]  # of fewer, too much would be unknown
         victim = random.choice(servers)
         async with _callers(servers, random) as callers:
             calling = asyncio.create_task(callers.history(hot, 400))
