@@ -8,10 +8,10 @@ from typing import Final, Protocol, Self
 
 import asyncpg
 
-from aka.server.store.postgres import Options, PostgresStore
+from aka.server.store.postgres import PostgresStore
 from aka.server.store.postgres_check import check
 from aka.server.store.postgres_connection import connect
-from aka.server.store.postgres_url import PostgresUrl
+from aka.server.store.postgres_url import PostgresOptions, PostgresUrl
 from aka.server.store.sqlite import SqliteStore
 from aka.server.store.sqlite_check import check_file
 from aka.server.store.sqlite_file import MEMORY
@@ -82,7 +82,7 @@ class Postgres:
     @classmethod
     async def empty(cls, _: Path) -> Self:
         url = PostgresUrl.parse(_own_database())
-        store = await PostgresStore.open(url, Options())
+        store = await PostgresStore.open(url, PostgresOptions())
         beside = await connect(url)
         await beside.execute("; ".join(f"DELETE FROM {table}" for table in TABLES))
         return cls(store, beside)

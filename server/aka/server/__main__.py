@@ -18,8 +18,8 @@ from aka.server.backup_commands import backup, restore
 from aka.server.client_channel import ServerTls, client_channel
 from aka.server.command_options import (
     address_option,
-    database_path,
     end,
+    named_database,
     server_option,
     server_tls_options,
     settings_options,
@@ -27,8 +27,7 @@ from aka.server.command_options import (
 from aka.server.config import SettingsError, read_settings
 from aka.server.errors import AkaError
 from aka.server.methods import SERVICE
-from aka.server.store.sqlite_check import check_file
-from aka.server.store.sqlite_migrations import migrate_file
+from aka.server.store.databases import check_database, migrate_database
 from aka.server.store.store import CannotOpen
 from aka.server.tls import TlsError
 
@@ -95,10 +94,10 @@ def gateway(target: str, tls: ServerTls | None, **flags: str | None) -> None:
 @settings_options("database")
 @click.option("--dry-run", is_flag=True, help="Show what is pending and apply nothing.")
 def migrate(database: str | None, dry_run: bool) -> None:
-    """Bring the database's tables up to date; `aka serve` does so too. No server may have the file."""
-    path = database_path(database)
+    """Bring the database's tables up to date; `aka serve` does so too. No server may have a SQLite file."""
+    named = named_database(database)
     try:
-        todo = migrate_file(path, apply=not dry_run)
+        todo = migrate_database(named, apply=not dry_run)
     except CannotOpen as error:
         end(1, str(error))
     for number, name, _ in todo:
@@ -111,9 +110,9 @@ def migrate(database: str | None, dry_run: bool) -> None:
 @settings_options("database")
 def check(database: str | None) -> None:
     """Check the database's integrity, beside a running server or without one; exits with 1 where anything is wrong."""
-    path = database_path(database)
+    named = named_database(database)
     try:
-        report = check_file(path)
+        report = check_database(named)
     except CannotOpen as error:
         end(1, str(error))
     for fault in report.faults:

@@ -19,8 +19,8 @@ from aka.server.keys import PERMISSIONS, KeyRing
 from aka.server.methods import ADMIN_METHODS
 from aka.server.request_ids import given_or_new
 from aka.server.service import Session
-from aka.server.store.sqlite import SqliteStore
-from aka.server.store.sqlite_migrations import migrate_file
+from aka.server.store.databases import Database, migrate_database, open_store
+from aka.server.store.postgres_url import PostgresOptions
 from aka.server.store.store import ApiKey, CannotOpen, Workspace
 
 SECONDS: Final = 30.0
@@ -55,24 +55,24 @@ def call_server(address: str, key: str, tls: ServerTls | None, name: str, reques
             raise CallFailed(f"{address}: {_reason(error)}: {error.details()}") from None
 
 
-def call_database(path: str, name: str, request: Message) -> Any:
+def call_database(database: Database, name: str, request: Message) -> Any:
     """Return what a server would answer to a key that may do everything; CallFailed where there is no answer.
 
-    The database must be there, up to date, and no server's.
+    The database must be there, up to date, and, where it is a SQLite file, no server's.
     """
-    if not Path(path).exists():
-        raise CallFailed(f"{path} does not exist; `aka serve` and `aka migrate` make a database")
+    if isinstance(database, str) and not Path(database).exists():
+        raise CallFailed(f"{database} does not exist; `aka serve` and `aka migrate` make a database")
     logs.set_up("warning", None)
     try:
-        if migrate_file(path, apply=False):
-            raise CallFailed(f"{path} has tables of an older aka; bring them up to date with `aka migrate`")
-        return asyncio.run(_call_database(path, name, request))
+        if migrate_database(database, apply=False):
+            raise CallFailed(f"{database} has tables of an older aka; bring them up to date with `aka migrate`")
+        return asyncio.run(_call_database(database, name, request))
     except (CannotOpen, AkaError) as error:
         raise CallFailed(str(error)) from None
 
 
-async def _call_database(path: str, name: str, request: Message) -> Message:
-    store = await SqliteStore.open(path)
+async def _call_database(database: Database, name: str, request: Message) -> Message:
+    store = await open_store(database, PostgresOptions())
     try:
         servicer = AdminServicer(AdminService(store, KeyRing(store)))
         session = Session(ADMIN_METHODS[name], OWNER, given_or_new(None), deadline=None)

@@ -14,7 +14,7 @@ from aka.admin.v1 import admin_service_pb2 as admin_v1
 from aka.server import bootstrap
 from aka.server.admin_calls import CallFailed, call_database, call_server
 from aka.server.client_channel import ServerTls
-from aka.server.command_options import database_path, end, server_option, server_tls_options
+from aka.server.command_options import end, named_database, server_option, server_tls_options
 from aka.server.keys import PERMISSIONS
 from aka.server.page_tokens import MAX_PAGE
 
@@ -48,7 +48,7 @@ def _asking(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--database",
         metavar="URL",
-        help="Ask no server and need no key: work on this database, sqlite:///PATH, which no server may have.",
+        help="Ask no server and need no key: work on this database; a SQLite file must be no server's.",
     )
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     @server_tls_options(own=True)
@@ -64,7 +64,7 @@ def _asking(command: Callable[..., None]) -> Callable[..., None]:
         def ask(name: str, request: Any) -> Any:
             try:
                 if database is not None:
-                    return call_database(database_path(database), name, request)
+                    return call_database(named_database(database), name, request)
                 return call_server(server, key, tls, name, request)
             except CallFailed as error:
                 end(1, str(error))

@@ -30,12 +30,13 @@ from aka.server.methods import ADMIN_METHODS, ADMIN_SERVICE, METHODS, SERVICE
 from aka.server.metrics import HttpMetrics
 from aka.server.metrics_server import create_metrics_app
 from aka.server.pipeline import Pipeline
+from aka.server.readiness import Readiness
 from aka.server.rest_server import RestServer
 from aka.server.service import Service
 from aka.server.servicer import AliasServicer
 from aka.server.stopping import Stopping
-from aka.server.store.sqlite import SqliteStore
-from aka.server.store.store import CannotOpen
+from aka.server.store.databases import open_store
+from aka.server.store.store import CannotOpen, Store
 from aka.server.tls import Certificates
 from aka.server.tracing import CannotTrace, start_tracing
 from aka.v1.alias_service_pb2_grpc import AliasServiceStub
@@ -55,7 +56,7 @@ async def serve(settings: Settings) -> None:
     stop.begin_on_signals()
     tls = None if settings.tls is None else Certificates(settings.tls)
     spans = _start_tracing()
-    store = await SqliteStore.open(settings.database, spans)
+    store = await open_store(settings.database, settings.postgres, spans)
     try:
         key = await _first_key(store, settings)
         keys = KeyRing(store)
@@ -67,9 +68,11 @@ async def serve(settings: Settings) -> None:
         server = GrpcServer(pipeline, keys, reflection_needs=settings.reflection, tls=tls)
         http = HttpMetrics()
         stub, admin_stub = LocalStub(pipeline, METHODS), LocalStub(pipeline, ADMIN_METHODS)
-        app = create_app(stub, admin_stub, _serves(stop), http, settings.cors_origins)
+        readiness = Readiness(store, lambda ready: server.tell(ready=ready))
+        app = create_app(stub, admin_stub, _serves(stop, readiness), http, settings.cors_origins)
         rest = RestServer(app, refuse=create_refuse(http), tls=tls)
         metrics = RestServer(create_metrics_app(http, pipeline.metrics, store))
+        watching = asyncio.create_task(readiness.watch())
         try:
             bound = await server.start(settings.grpc_address)
             rest_bound = await rest.start(settings.rest_address) if settings.rest_address else "-"
@@ -83,6 +86,7 @@ async def serve(settings: Settings) -> None:
             await stop.over.wait()
             log.info("stopping", grace=settings.grace)
         finally:
+            watching.cancel()
             await asyncio.gather(server.stop(settings.grace), rest.stop(settings.grace))
             await metrics.stop(0)
             await keys.close()
@@ -150,20 +154,21 @@ def _start_tracing() -> "Spans | None":
 
 
 def _say_ready(settings: Settings, bound: str, rest_bound: str, metrics_bound: str, key: str) -> None:
-    log.info("serving", grpc=bound, rest=rest_bound, metrics=metrics_bound, database=settings.database, pid=os.getpid())
+    database = str(settings.database)  # without its password
+    log.info("serving", grpc=bound, rest=rest_bound, metrics=metrics_bound, database=database, pid=os.getpid())
     if settings.log_format == "text" or (settings.log_format is None and sys.stderr.isatty()):
         print(how_to_call(bound, rest_bound, key, settings.tls), file=sys.stderr, flush=True)
     print(f"aka ready grpc={bound} rest={rest_bound}", flush=True)
 
 
-def _serves(stop: Stopping) -> Callable[[], Awaitable[bool]]:
+def _serves(stop: Stopping, readiness: Readiness) -> Callable[[], Awaitable[bool]]:
     async def serves() -> bool:
-        return not stop.draining.is_set()
+        return readiness.ready and not stop.draining.is_set()
 
     return serves
 
 
-async def _first_key(store: SqliteStore, settings: Settings) -> str:
+async def _first_key(store: Store, settings: Settings) -> str:
     """Give a new database its first key, and return the shell words that stand for a key."""
     given = settings.bootstrap_api_key
     if given is not None:

@@ -4,7 +4,7 @@ from typing import NoReturn
 
 import click
 
-from aka.server.command_options import database_path, end, settings_options
+from aka.server.command_options import end, named_file, settings_options
 from aka.server.store.sqlite_backup import CannotCopy, back_up
 from aka.server.store.sqlite_backup import restore as put_back
 
@@ -20,7 +20,7 @@ def backup(file: str, database: str | None, thorough: bool, replace: bool) -> No
     The copy is everything that was committed when the command began. FILE is there when it is whole, synced and
     checked, or not at all; exits with 1 where it is not.
     """
-    path = database_path(database)
+    path = named_file(database)
     try:
         report = back_up(path, file, replace=replace, thorough=thorough)
     except CannotCopy as error:
@@ -40,7 +40,7 @@ def restore(file: str, database: str | None, replace: bool) -> None:
     FILE is copied; the copy is migrated and checked as `aka check` does before anything is changed. Exits with 1 where
     it was not restored.
     """
-    path = database_path(database)
+    path = named_file(database)
     try:
         report, aside = put_back(file, path, replace=replace)
     except CannotCopy as error:

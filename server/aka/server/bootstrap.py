@@ -1,10 +1,15 @@
 """The first API key of a database that has none."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from aka.server import keys
+from aka.server.store.databases import Database
+from aka.server.store.postgres_url import PostgresUrl
 from aka.server.store.sqlite_file import MEMORY
 from aka.server.store.store import Store
 
@@ -19,15 +24,14 @@ async def add_first_key(store: Store, given: str | None, file: Path | None = Non
     the file cannot be written: no key is installed that nobody knows. Where a start was cut off, the next one goes on
     with the key that it had written down.
     """
-    secret = given or keys.new_secret()
-    draft = None if file is None else file.with_name(f"{file.name}.new")
-    if draft is not None:
-        if left := _read(draft):
-            secret = left
-        else:
-            _write_down(secret, draft)
-    added = await store.add_first_api_key(WORKSPACE, keys.new_key(secret, NAME, keys.PERMISSIONS))
-    if draft is not None and file is not None:
+    if file is None:
+        secret = given or keys.new_secret()
+        return secret if await _add(store, secret) else None
+    draft = file.with_name(f"{file.name}.new")
+    with _alone_in(file.parent):
+        secret = _read(draft) or keys.new_secret()
+        _write_down(secret, draft)
+        added = await _add(store, secret)
         if added or await store.find_api_key(keys.digest(secret)):
             draft.replace(file)
         else:
@@ -35,9 +39,26 @@ async def add_first_key(store: Store, given: str | None, file: Path | None = Non
     return secret if added else None
 
 
-def key_file(database: str) -> Path:
-    """Return the file that a made-up key is written to: beside the database, for its owner alone."""
+def key_file(database: Database) -> Path:
+    """Return the file that a made-up key is written to: beside the database's, or where the server was started."""
+    if isinstance(database, PostgresUrl):
+        return Path("aka-postgres.key")
     return Path("aka-memory.key" if database == MEMORY else f"{database}.key")
+
+
+async def _add(store: Store, secret: str) -> bool:
+    return await store.add_first_api_key(WORKSPACE, keys.new_key(secret, NAME, keys.PERMISSIONS))
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other server that starts is writing its first key into the folder, as many of one database may."""
+    held = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def _read(draft: Path) -> str | None:

@@ -11,6 +11,7 @@ import click
 from aka.server.addresses import address
 from aka.server.client_channel import ServerTls
 from aka.server.config import SETTINGS, SettingsError, read_settings
+from aka.server.store.databases import Database
 from aka.server.tls import TlsError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -92,13 +93,21 @@ def _file(env: str, told: str) -> dict[str, Any]:
     return {"envvar": env, "metavar": "FILE", "default": "", "help": f"a PEM file of {told}. [{env}]"}
 
 
-def database_path(flag: str | None) -> str:
-    """Return the path of the database by its flag or its variable; ends with 2 where it is none."""
+def named_database(flag: str | None) -> Database:
+    """Return the database by its flag or its variable; ends with 2 where it is none."""
     try:
         environ = {name: value for name, value in os.environ.items() if name == "AKA_DATABASE_URL"}
         return read_settings(environ, {"database": flag}).database
     except SettingsError as error:
         end(2, *error.problems)
+
+
+def named_file(flag: str | None) -> str:
+    """Return the path of the SQLite file by its flag or its variable; ends with 2 where it is none."""
+    database = named_database(flag)
+    if not isinstance(database, str):
+        end(2, f"{database} is no SQLite file; use PostgreSQL's own tools, such as pg_dump and pg_restore")
+    return database
 
 
 def end(code: int, *lines: str) -> NoReturn:

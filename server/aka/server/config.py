@@ -10,6 +10,8 @@ from aka.server import keys
 from aka.server.addresses import address
 from aka.server.domain.reserved import ReservedList
 from aka.server.limits import RateLimit
+from aka.server.store.databases import Database
+from aka.server.store.postgres_url import CONNECTIONS, PostgresOptions, PostgresUrl
 from aka.server.store.sqlite_file import MEMORY
 from aka.server.tls import TlsError, TlsFiles, rest_context
 
@@ -41,8 +43,10 @@ class Setting:
 class Settings:
     """What `aka serve` runs with."""
 
-    database: str
-    """The path of the SQLite file, or `:memory:`."""
+    database: Database
+    database_replica: PostgresUrl | None
+    database_connections: int
+    database_prepared: str
     grpc_address: str
     rest_address: str
     """Empty: no gateway."""
@@ -67,6 +71,11 @@ class Settings:
     tls_client_ca: str | None
 
     @property
+    def postgres(self) -> PostgresOptions:
+        """How the database is used where it is PostgreSQL."""
+        return PostgresOptions(self.database_connections, self.database_prepared == "on", self.database_replica)
+
+    @property
     def tls(self) -> TlsFiles | None:
         """The files of the server's certificate; None: no TLS."""
         if self.tls_cert is None or self.tls_key is None:
@@ -80,6 +89,20 @@ def sqlite_path(url: str) -> str:
     if scheme != "sqlite" or not separator or not path:
         raise ValueError(url)
     return path if path == MEMORY else str(Path(path))
+
+
+def _database(text: str) -> Database:
+    return PostgresUrl.parse(text) if text.startswith("postgres") else sqlite_path(text)
+
+
+def _database_replica(text: str) -> PostgresUrl | None:
+    return PostgresUrl.parse(text) if text else None
+
+
+def _database_connections(text: str) -> int:
+    if not 2 <= int(text) <= 100:
+        raise ValueError(text)
+    return int(text)
 
 
 def _optional_address(text: str) -> str:
@@ -144,8 +167,32 @@ SETTINGS: Final = (
         "AKA_DATABASE_URL",
         "--database",
         "sqlite:///./aka.db",
-        "sqlite:///PATH (four slashes: absolute) or sqlite:///:memory:",
-        sqlite_path,
+        "sqlite:///PATH (four slashes: absolute), sqlite:///:memory:, or postgresql://USER:PASSWORD@HOST:PORT/NAME",
+        _database,
+    ),
+    Setting(
+        "database_replica",
+        "AKA_DATABASE_REPLICA_URL",
+        "--database-replica",
+        "",
+        "postgresql://... of a replica, which reads with CONSISTENCY_EVENTUAL go to",
+        _database_replica,
+    ),
+    Setting(
+        "database_connections",
+        "AKA_DATABASE_CONNECTIONS",
+        "--database-connections",
+        str(CONNECTIONS),
+        "a number from 2 to 100: connections of a server process to PostgreSQL, half of them for changes",
+        _database_connections,
+    ),
+    Setting(
+        "database_prepared",
+        "AKA_DATABASE_PREPARED",
+        "--database-prepared",
+        "on",
+        "on: PostgreSQL keeps prepared statements; off behind a pooler that cannot, such as pgbouncer by transaction",
+        _one_of("on", "off"),
     ),
     Setting(
         "grpc_address",
@@ -281,14 +328,23 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, str | None]) -
         try:
             values[setting.field] = None if text is None else setting.parse(text)
         except (ValueError, OSError) as error:
-            shown = "" if setting.field == "bootstrap_api_key" else f"{text!r} "
+            shown = f"{text!r} " if _may_be_shown(setting.field, str(text)) else ""
             why = f" ({error})" if isinstance(error, OSError) or setting.field == "reserved" else ""
             name = setting.env if flag is None else f"{setting.flag} ({setting.env})"
             problems.append(f"{name}: {shown}is not {setting.expected}{why}")
+    if values.get("database_replica") and isinstance(values.get("database"), str):
+        problems.append("AKA_DATABASE_REPLICA_URL: only a PostgreSQL in AKA_DATABASE_URL can have one")
     problems += _tls_problems(values)
     if problems:
         raise SettingsError(problems)
     return Settings(**values)
+
+
+def _may_be_shown(field: str, text: str) -> bool:
+    """Whether a wrong value bears no secret."""
+    if field in ("database", "database_replica"):
+        return "@" not in text and "password" not in text
+    return field != "bootstrap_api_key"
 
 
 def _tls_problems(values: Mapping[str, Any]) -> list[str]:

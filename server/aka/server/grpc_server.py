@@ -102,9 +102,13 @@ class GrpcServer:
         await self._server.start()
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
+    def tell(self, *, ready: bool) -> None:
+        """Say SERVING or NOT_SERVING, as the store is there or away; calls are served, or refused, all the same."""
+        self._health.say(ready=ready)
+
     def drain(self) -> None:
         """Say NOT_SERVING from now on, and serve the calls that come all the same."""
-        self._health.say(serving=False)
+        self._health.drain()
 
     async def stop(self, grace: float) -> None:
         """Say NOT_SERVING, take no more calls, and give those under way `grace` seconds to end."""
@@ -165,21 +169,27 @@ class _Health(health_pb2_grpc.HealthServicer):
 
     def __init__(self, services: Collection[str]) -> None:
         self._known = ("", *services)
-        self._serving = True
+        self._ready = True
+        self._draining = False
         self._stopped = False
         self._changed = asyncio.Event()
         """Set when the health is another, and then replaced."""
 
-    def say(self, *, serving: bool) -> None:
-        """Say SERVING or NOT_SERVING from now on; watchers are told."""
-        self._serving = serving
+    def say(self, *, ready: bool) -> None:
+        """Say SERVING or NOT_SERVING from now on, unless the end was told; watchers are told."""
+        self._ready = ready
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def drain(self) -> None:
+        """Say NOT_SERVING from now on."""
+        self._draining = True
+        self.say(ready=False)
 
     def stop(self) -> None:
         """Say NOT_SERVING from now on, and end the watches."""
         self._stopped = True
-        self.say(serving=False)
+        self.drain()
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> health_pb2.HealthCheckResponse:
         """Answer once; NOT_FOUND for a service that is not served."""
@@ -203,7 +213,8 @@ class _Health(health_pb2_grpc.HealthServicer):
     def _status(self, service: str) -> int:
         if service not in self._known:
             return health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
-        return health_pb2.HealthCheckResponse.SERVING if self._serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        serving = self._ready and not self._draining
+        return health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class _KeyForReflection(grpc.aio.ServerInterceptor):

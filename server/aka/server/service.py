@@ -58,13 +58,16 @@ class Service:
         except AnsweredBefore as before:
             return cast("M", session.method.response.FromString(before.answer))
 
-    async def resolve(self, session: Session, keys: Collection[Key]) -> Mapping[Key, Living]:
-        """Return whose the keys are; those that are nobody's are not in it."""
-        return await self._store.resolve(session.key.workspace, keys, session.deadline)
+    async def resolve(self, session: Session, keys: Collection[Key], *, eventual: bool = False) -> Mapping[Key, Living]:
+        """Return whose the keys are; those that are nobody's are not in it. What is `eventual` may be late."""
+        return await self._store.resolve(session.key.workspace, keys, session.deadline, eventual=eventual)
 
-    async def read_profile(self, session: Session, key: Key, after: Identifier | None, limit: int) -> ProfilePage:
-        """Return a page of a key's profile; PROFILE_NOT_FOUND where it is nobody's."""
-        page = await self._store.read_profile(session.key.workspace, key, after, limit, session.deadline)
+    async def read_profile(
+        self, session: Session, key: Key, after: Identifier | None, limit: int, *, eventual: bool = False
+    ) -> ProfilePage:
+        """Return a page of a key's profile; PROFILE_NOT_FOUND where it is nobody's. What is `eventual` may be late."""
+        workspace, deadline = session.key.workspace, session.deadline
+        page = await self._store.read_profile(workspace, key, after, limit, deadline, eventual=eventual)
         if page is None:
             raise AkaError(v1.ERROR_REASON_PROFILE_NOT_FOUND, "No profile has this identifier")
         return page

@@ -39,12 +39,15 @@ class AliasServicer:
     async def Resolve(self, request: v1.ResolveRequest, session: Session) -> v1.ResolveResponse:
         """Say whose identifiers are."""
         keys = messages.resolve(request)
-        return messages.resolve_response(keys, await self._service.resolve(session, keys))
+        eventual = request.consistency == v1.CONSISTENCY_EVENTUAL
+        return messages.resolve_response(keys, await self._service.resolve(session, keys, eventual=eventual))
 
     async def GetProfile(self, request: v1.GetProfileRequest, session: Session) -> v1.GetProfileResponse:
         """Return a profile and a page of its identifiers."""
         key, after, limit = messages.get_profile(request)
-        return messages.get_profile_response(key, await self._service.read_profile(session, key, after, limit))
+        eventual = request.consistency == v1.CONSISTENCY_EVENTUAL
+        page = await self._service.read_profile(session, key, after, limit, eventual=eventual)
+        return messages.get_profile_response(key, page)
 
     async def DeleteAlias(self, request: v1.DeleteAliasRequest, session: Session) -> v1.DeleteAliasResponse:
         """Unlink one identifier."""

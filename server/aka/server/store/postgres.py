@@ -22,16 +22,16 @@ from aka.server.store import postgres_keys
 from aka.server.store.deciding import Call
 from aka.server.store.lookups import Lookup, Page
 from aka.server.store.postgres_changes import forget_answers
-from aka.server.store.postgres_connection import OUTAGES, Clash, Connection, connect
+from aka.server.store.postgres_connection import Clash, Connection
+from aka.server.store.postgres_database import on_database
 from aka.server.store.postgres_groups import change, read_all, read_pages
 from aka.server.store.postgres_migrations import migrate
 from aka.server.store.postgres_pool import Pool, Run
-from aka.server.store.postgres_url import PostgresUrl
+from aka.server.store.postgres_url import PostgresOptions, PostgresUrl
 from aka.server.store.store import (
     ANSWERS_ARE_KEPT_FOR,
     ApiKey,
     Caller,
-    CannotOpen,
     Living,
     NamedWorkspace,
     NewApiKey,
@@ -46,8 +46,6 @@ if TYPE_CHECKING:  # it needs an extra
 
 T = TypeVar("T")
 
-OLDEST: Final = 14
-"""The oldest PostgreSQL that aka was run with."""
 ATTEMPTS: Final = 8
 """How often a group begins before it is halved, or its only call refused."""
 LONGEST_WAIT: Final = 0.1
@@ -65,19 +63,10 @@ class Errand(NamedTuple):
     do: Callable[[asyncpg.Connection], Awaitable[Any]]
 
 
-class Options(NamedTuple):
-    """How a server uses its database."""
-
-    connections: int = 4
-    """Half of them are for changes."""
-    prepares: bool = True
-    """Statements are prepared once a connection; not so behind a pooler that gives each transaction another."""
-
-
 class PostgresStore:
     """A `Store` over one PostgreSQL database, and a replica of it for reads that may be late."""
 
-    def __init__(self, url: PostgresUrl, options: Options, replica: PostgresUrl | None, spans: Spans | None) -> None:
+    def __init__(self, url: PostgresUrl, options: PostgresOptions, spans: Spans | None) -> None:
         self._spans = spans
         self._forget_at = 0
         self._retries = 0
@@ -87,22 +76,17 @@ class PostgresStore:
         readers = max(options.connections - writers, 1)
         self._changes = self._pool(url, options, writers, self._run_changes)
         self._reads = self._pool(url, options, readers, self._run_reads)
+        replica = options.replica
         self._replica_reads = None if replica is None else self._pool(replica, options, readers, self._run_reads)
 
     @classmethod
-    async def open(
-        cls,
-        url: PostgresUrl,
-        options: Options,
-        replica: PostgresUrl | None = None,
-        spans: Spans | None = None,
-    ) -> Self:
+    async def open(cls, url: PostgresUrl, options: PostgresOptions, spans: Spans | None = None) -> Self:
         """Bring the database's tables up to date and connect; CannotOpen where that cannot be.
 
         `spans` makes the spans of what is done for calls that are traced. A replica need not be there.
         """
         await on_database(url, migrate)
-        return cls(url, options, replica, spans)
+        return cls(url, options, spans)
 
     async def resolve(
         self, workspace: Workspace, keys: Collection[Key], deadline: float | None, *, eventual: bool = False
@@ -196,7 +180,7 @@ class PostgresStore:
         if self._replica_reads is not None:
             await self._replica_reads.close()
 
-    def _pool(self, url: PostgresUrl, options: Options, connections: int, run: Run) -> Pool:
+    def _pool(self, url: PostgresUrl, options: PostgresOptions, connections: int, run: Run) -> Pool:
         return Pool([Connection(url, prepares=options.prepares) for _ in range(connections)], run, self._spans)
 
     async def _read(self, asked: Lookup | Page, keys: int, deadline: float | None, *, eventual: bool) -> Any:
@@ -289,24 +273,6 @@ class PostgresStore:
     def _trace(self, *phases: Phase) -> None:
         if self._spans is not None:
             self._spans.phases(phases)
-
-
-async def on_database(url: PostgresUrl, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-    """Return what `work` does on a connection of its own, however long it takes; CannotOpen where that cannot be."""
-    try:
-        connection = await connect(url)
-        try:
-            version = connection.get_server_version()
-            if version.major < OLDEST:
-                raise CannotOpen(f"it is PostgreSQL {version.major}; aka needs {OLDEST} or newer")
-            return await work(connection)
-        finally:
-            connection.terminate()
-    except CannotOpen as error:
-        raise CannotOpen(f"{url} cannot be used: {error}") from error
-    except (*OUTAGES, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        [why, *_] = str(error).splitlines() or [type(error).__name__]
-        raise CannotOpen(f"{url} cannot be used: {why}") from error
 
 
 async def _sizes(connection: asyncpg.Connection) -> dict[str, int]:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+CONNECTIONS: Final = 4
+
 SCHEMES: Final = ("postgresql", "postgres")
 ATTRIBUTES: Final = ("any", "primary", "standby", "prefer-standby", "read-write", "read-only")
 
@@ -43,6 +45,18 @@ class PostgresUrl:
         parts = urlsplit(self.text)
         hosts = ",".join(host if port is None else f"{host}:{port}" for host, port in self.hosts)
         return f"postgresql://{hosts}{parts.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresOptions:
+    """How a server uses its database."""
+
+    connections: int = CONNECTIONS
+    """To the primary, half of them for changes."""
+    prepares: bool = True
+    """Statements are prepared once a connection; not so behind a pooler that gives each transaction another."""
+    replica: PostgresUrl | None = None
+    """Where reads may go that may be late."""
 
 
 def _hosts(netloc: str, ports: str) -> tuple[tuple[str, int | None], ...]:
