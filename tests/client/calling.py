@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aka.client import AsyncClient, Client, Resolution
 from aka.server.domain.rules import Rules
@@ -12,7 +12,7 @@ from aka.server.errors import PREFIX, AkaError, Reason
 from aka.server.service import Service, Session
 from aka.server.servicer import AliasServicer
 from aka.v1 import alias_service_pb2 as v1
-from tests.grpc.wire import KEY
+from tests.grpc.wire import KEY, Server
 from tests.privacy import SUITE
 
 APIS: Final = ("asyncio", "threads")
@@ -42,10 +42,18 @@ class Calls:
         return await asyncio.to_thread(list, self.client.resolve_many(identifiers, **options))
 
 
+class Workspace(NamedTuple):
+    """Where a server is, and a key that may do everything in one of its workspaces."""
+
+    address: str
+    key: str
+
+
 @asynccontextmanager
-async def client_of(api: str, address: str, **options: Any) -> AsyncIterator[Calls]:
-    """Make a client of one of `APIS`."""
-    options = {"api_key": KEY} | options
+async def client_of(api: str, of: Workspace | Server | str, **options: Any) -> AsyncIterator[Calls]:
+    """Make a client of one of `APIS`, of a workspace or of a server's first one."""
+    workspace = of if isinstance(of, Workspace) else Workspace(of if isinstance(of, str) else of.address, KEY)
+    address, options = workspace.address, {"api_key": workspace.key} | options
     if api == "asyncio":
         async with AsyncClient(address, **options) as client:
             yield Calls(client)
@@ -61,6 +69,12 @@ class Script:
         self.refusals: list[AkaError] = []
         self.seen: list[Any] = []
         self.sessions: list[Session] = []
+
+    def forget(self) -> None:
+        """Refuse nothing, and forget what was seen."""
+        self.refusals.clear()
+        self.seen.clear()
+        self.sessions.clear()
 
     def refuse(self, *reasons: Reason, **metadata: str) -> None:
         """Refuse the next calls for these reasons."""

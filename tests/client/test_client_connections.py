@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from aka.client import AsyncClient, Client, KeyInvalid, Tls, UnavailableError
 from aka.client._channel import Target
 from aka.server.tls import Certificates
-from tests.client.calling import Calls, Script, client_of
-from tests.grpc.wire import KEY, Server, serving
+from tests.client.calling import Script, Workspace, client_of
+from tests.grpc.wire import KEY, serving
 from tests.telemetry.recording import Recorded, trace_of
 from tests.tls.authority import NAME, Authority
 
@@ -62,48 +62,50 @@ def test_an_address_or_a_channel_is_needed_and_not_both() -> None:
         Client(SOMEWHERE, channel=channel, api_key=KEY)
 
 
-async def test_a_channel_that_is_given_is_used_and_stays_open(server: Server) -> None:
+async def test_a_channel_that_is_given_is_used_and_stays_open(server: Workspace) -> None:
     async with grpc.aio.insecure_channel(server.address) as channel:
         for _ in range(2):
-            async with AsyncClient(channel=channel, api_key=KEY) as client:
+            async with AsyncClient(channel=channel, api_key=server.key) as client:
                 assert not (await client.resolve("u")).found
 
 
-async def test_a_channel_of_threads_that_is_given_is_used_and_stays_open(server: Server) -> None:
+async def test_a_channel_of_threads_that_is_given_is_used_and_stays_open(server: Workspace) -> None:
     def resolve() -> None:
         with grpc.insecure_channel(server.address) as channel:
             for _ in range(2):
-                with Client(channel=channel, api_key=KEY) as client:
+                with Client(channel=channel, api_key=server.key) as client:
                     assert not client.resolve("u").found
 
     await asyncio.to_thread(resolve)
 
 
-async def test_a_closed_client_says_so(server: Server, api: str) -> None:
-    async with client_of(api, server.address) as client:
+async def test_a_closed_client_says_so(server: Workspace, api: str) -> None:
+    async with client_of(api, server) as client:
         await client.resolve("u")
     for _ in range(2):
         with pytest.raises(RuntimeError, match="The client is closed"):
             await client.resolve("u")
 
 
-async def test_a_client_may_be_made_before_the_event_loop_and_used_in_it(server: Server) -> None:
-    client = await asyncio.to_thread(AsyncClient, server.address, api_key=KEY)
+async def test_a_client_may_be_made_before_the_event_loop_and_used_in_it(server: Workspace) -> None:
+    client = await asyncio.to_thread(AsyncClient, server.address, api_key=server.key)
     async with client:
         assert not (await client.resolve("u")).found
 
 
-async def test_a_proxy_is_not_asked(server: Server, api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_is_not_asked(server: Workspace, api: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://{SOMEWHERE}")
-    async with client_of(api, server.address, retries=0) as client:
+    async with client_of(api, server, retries=0) as client:
         assert not (await client.resolve("u")).found
 
 
-async def test_a_key_may_come_from_the_environment(server: Server, api: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AKA_API_KEY", f" {KEY}\n")
-    async with client_of(api, server.address, api_key=None) as client:
+async def test_a_key_may_come_from_the_environment(
+    server: Workspace, api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AKA_API_KEY", f" {server.key}\n")
+    async with client_of(api, server, api_key=None) as client:
         assert not (await client.resolve("u")).found
-    async with client_of(api, server.address, api_key="another-key-that-is-not-known") as client:
+    async with client_of(api, server, api_key="another-key-that-is-not-known") as client:
         with pytest.raises(KeyInvalid):
             await client.resolve("u")
 
@@ -116,11 +118,11 @@ def test_a_key_that_cannot_be_sent_is_a_value_error(key: str | None, monkeypatch
             kind(SOMEWHERE, api_key=key)
 
 
-async def test_a_key_is_not_shown(server: Server) -> None:
-    client = AsyncClient(server.address, api_key=KEY)
+async def test_a_key_is_not_shown(server: Workspace) -> None:
+    client = AsyncClient(server.address, api_key=server.key)
     shown: Any = client._connection._terms
-    assert KEY not in repr(shown)
-    assert KEY not in repr(shown.begin(Target("", None, ()), None))
+    assert server.key not in repr(shown)
+    assert server.key not in repr(shown.begin(Target("", None, ()), None))
 
 
 @pytest_asyncio.fixture
@@ -194,11 +196,11 @@ def test_files_of_tls_that_cannot_be_used_are_told_of_at_once(authority: Authori
             kind(SOMEWHERE, api_key=KEY, tls=Tls(tmp_path / "nowhere.pem"))
 
 
-async def test_one_client_serves_many_threads(server: Server) -> None:
+async def test_one_client_serves_many_threads(server: Workspace) -> None:
     def link(client: Client, number: int) -> str:
         return client.alias(f"u{number}", f"a{number}", create_missing=True).outcome
 
-    with Client(server.address, api_key=KEY) as client:
+    with Client(server.address, api_key=server.key) as client:
         outcomes = await asyncio.gather(*(asyncio.to_thread(link, client, number) for number in range(20)))
     assert outcomes == ["CREATED"] * 20
 
@@ -206,8 +208,8 @@ async def test_one_client_serves_many_threads(server: Server) -> None:
 async def test_calls_belong_to_the_callers_trace(database: Path, api: str) -> None:
     recorded = Recorded()
     async with (
-        serving(database, spans=recorded.spans) as server,
-        client_of(api, server.address) as client,
+        serving(database, spans=recorded.spans) as running,
+        client_of(api, running) as client,
     ):
         with TracerProvider().get_tracer("caller").start_as_current_span("caller") as span:
             await client.resolve("u")
@@ -226,9 +228,10 @@ print(*(name for name, file in files.items() if file and "site-packages" in file
 """
 
 
-async def test_the_base_install_is_all_that_it_takes(client: Calls, server: Server) -> None:
-    await client.identify("u")
-    command = [sys.executable, "-c", BASE_INSTALL, server.address, KEY]
+async def test_the_base_install_is_all_that_it_takes(server: Workspace) -> None:
+    async with AsyncClient(server.address, api_key=server.key) as client:
+        await client.identify("u")
+    command = [sys.executable, "-c", BASE_INSTALL, server.address, server.key]
     ran = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=True)
     answer, imported = ran.stdout.splitlines()
     assert answer == "u"

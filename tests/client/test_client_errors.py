@@ -27,8 +27,8 @@ from aka.client import (
 from aka.server.errors import PREFIX, STATUS
 from aka.server.status import CODES
 from aka.v1 import alias_service_pb2 as v1
-from tests.client.calling import Calls, Script, client_of, reason
-from tests.grpc.wire import Server, serving
+from tests.client.calling import Calls, Script, Workspace, client_of, reason
+from tests.grpc.wire import serving
 
 NAMES = [name.removeprefix(PREFIX) for name in v1.ErrorReason.keys() if not name.endswith("UNSPECIFIED")]  # noqa: SIM118
 
@@ -40,8 +40,8 @@ def class_of(name: str) -> Any:
     return getattr(aka.client, name.title().replace("_", ""))
 
 
-async def test_every_reason_has_its_class_below_its_statuss(server: Server, script: Script, api: str) -> None:
-    async with client_of(api, server.address, retries=0) as client:
+async def test_every_reason_has_its_class_below_its_statuss(server: Workspace, script: Script, api: str) -> None:
+    async with client_of(api, server, retries=0) as client:
         for name in NAMES:
             script.refuse(reason(name), field="alias_id", user_profile_id="p", alias_profile_id="q")
             with pytest.raises(AkaError) as raised:
@@ -98,7 +98,7 @@ async def test_the_field_at_fault_is_told(client: Calls) -> None:
 
 
 async def test_a_rate_limit_is_told_with_the_time_to_wait(database: Any, api: str) -> None:
-    async with serving(database, rate_limit="1/day") as server, client_of(api, server.address) as client:
+    async with serving(database, rate_limit="1/day") as server, client_of(api, server) as client:
         await client.resolve("a")
         with pytest.raises(RateLimited) as raised:
             await client.resolve("a")
@@ -114,10 +114,10 @@ async def test_a_rate_limit_is_told_with_the_time_to_wait(database: Any, api: st
     [("ALIAS_TAKEN", True), ("STORE_UNAVAILABLE", True), ("OUTCOME_UNKNOWN", False), ("DEADLINE", False)],
 )
 async def test_an_error_says_whether_it_is_sure_that_nothing_changed(
-    name: str, sure: bool, server: Server, script: Script, api: str
+    name: str, sure: bool, server: Workspace, script: Script, api: str
 ) -> None:
     script.refuse(reason(name))
-    async with client_of(api, server.address, retries=0) as client:
+    async with client_of(api, server, retries=0) as client:
         with pytest.raises(AkaError) as raised:
             await client.alias("u", "a")
     assert raised.value.nothing_changed is sure
@@ -200,7 +200,7 @@ async def test_every_call_is_told_of_when_it_has_ended(database: Any, api: str) 
     calls: list[aka.client.Call] = []
     async with (
         serving(database, rate_limit="100/day") as server,
-        client_of(api, server.address, on_call=calls.append) as client,
+        client_of(api, server, on_call=calls.append) as client,
     ):
         await client.identify("u")
         await client.identify("v")

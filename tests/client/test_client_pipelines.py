@@ -16,7 +16,7 @@ from aka.server.domain.rules import Rules
 from aka.server.service import Service, Session
 from aka.server.servicer import AliasServicer
 from aka.v1 import alias_service_pb2 as v1
-from tests.client.calling import Calls, client_of
+from tests.client.calling import Calls, Workspace, client_of
 from tests.grpc.wire import KEY, Server, serving
 
 PATIENCE = 30
@@ -125,7 +125,7 @@ async def test_what_cannot_be_is_a_value_error(options: dict[str, int], client: 
         await client.resolve_all(["u"], **options)
 
 
-async def test_an_identifier_that_is_refused_raises_after_what_came_before(server: Server, api: str) -> None:
+async def test_an_identifier_that_is_refused_raises_after_what_came_before(server: Workspace, api: str) -> None:
     found: list[Any] = []
 
     async def collect(client: AsyncClient) -> None:
@@ -136,7 +136,7 @@ async def test_an_identifier_that_is_refused_raises_after_what_came_before(serve
         for resolution in client.resolve_many(["a", "b", "", "c"], batch_size=1):
             found.append(resolution.identifier)
 
-    async with client_of(api, server.address) as calls:
+    async with client_of(api, server) as calls:
         with pytest.raises(FieldRequired):
             if isinstance(calls.client, AsyncClient):
                 await collect(calls.client)

@@ -7,8 +7,8 @@ import pytest
 
 from aka.client import AkaError, Change, Outcome, OutcomeUnknown, Overloaded, RateLimited
 from aka.client._channel import service_config
-from tests.client.calling import Calls, Script, client_of, reason
-from tests.grpc.wire import KEY, Held, Server, serving
+from tests.client.calling import Calls, Script, Workspace, client_of, reason
+from tests.grpc.wire import KEY, Held, serving
 
 REPEATED = ("STORE_UNAVAILABLE", "OUTCOME_UNKNOWN", "OVERLOADED", "CONFLICT")
 
@@ -32,17 +32,17 @@ async def test_any_other_call_is_not_repeated(name: str, client: Calls, script: 
     assert len(script.seen) == 1
 
 
-async def test_a_call_is_repeated_as_often_as_the_client_says(server: Server, script: Script, api: str) -> None:
+async def test_a_call_is_repeated_as_often_as_the_client_says(server: Workspace, script: Script, api: str) -> None:
     script.refuse(*[reason("OVERLOADED")] * 3)
-    async with client_of(api, server.address, retries=1) as client:
+    async with client_of(api, server, retries=1) as client:
         with pytest.raises(Overloaded):
             await client.resolve("u")
     assert len(script.seen) == 2
 
 
-async def test_a_client_without_retries_repeats_nothing(server: Server, script: Script, api: str) -> None:
+async def test_a_client_without_retries_repeats_nothing(server: Workspace, script: Script, api: str) -> None:
     script.refuse(reason("OUTCOME_UNKNOWN"))
-    async with client_of(api, server.address, retries=0) as client:
+    async with client_of(api, server, retries=0) as client:
         with pytest.raises(OutcomeUnknown):
             await client.alias("u", "a", create_missing=True)
     assert len(script.seen) == 1
@@ -57,7 +57,7 @@ async def test_a_real_rate_limit_is_asked_once(database: Path, api: str) -> None
 
     async with (
         serving(database, rate_limit="1/day", clock=clock) as server,
-        client_of(api, server.address) as client,
+        client_of(api, server) as client,
     ):
         await client.resolve("a")
         calls.clear()
@@ -110,7 +110,7 @@ async def test_a_call_that_takes_longer_than_it_may_ends(database: Path, api: st
     held = Held()
     async with (
         serving(database, servicer=held.servicer) as server,
-        client_of(api, server.address) as client,
+        client_of(api, server) as client,
     ):
         with pytest.raises(AkaError) as raised:
             await client.alias("u", "a", timeout=0.05)
@@ -123,10 +123,10 @@ async def test_a_call_that_takes_longer_than_it_may_ends(database: Path, api: st
     ("of_client", "of_call", "told"), [({}, {}, 5), ({"timeout": 40}, {}, 40), ({"timeout": 40}, {"timeout": 20}, 20)]
 )
 async def test_every_call_has_a_deadline_that_the_server_is_told(
-    of_client: dict[str, float], of_call: dict[str, float], told: float, server: Server, script: Script, api: str
+    of_client: dict[str, float], of_call: dict[str, float], told: float, server: Workspace, script: Script, api: str
 ) -> None:
     began = asyncio.get_running_loop().time()
-    async with client_of(api, server.address, **of_client) as client:
+    async with client_of(api, server, **of_client) as client:
         await client.resolve("u", **of_call)
     deadline = script.sessions[0].deadline
     assert deadline is not None
