@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from aka.client import AsyncClient, Client, FieldRequired, ProfileId, UserAlias
+from aka.client import AkaError, AsyncClient, Call, Client, FieldRequired, ProfileId, UserAlias
 from aka.server.domain.rules import Rules
 from aka.server.service import Service, Session
 from aka.server.servicer import AliasServicer
@@ -246,6 +246,35 @@ async def test_threads_that_stop_early_end_the_calls_under_way(threaded_client: 
     await collecting
     await gate.until(under_way=0)
     assert gate.ended == 2
+
+
+async def test_a_call_whose_client_is_closed_ends_with_an_error(gated: Server, gate: Gate) -> None:
+    calls: list[Call] = []
+    client = AsyncClient(gated.address, api_key=KEY, timeout=PATIENCE, on_call=calls.append)
+    call = asyncio.create_task(client.resolve("u"))
+    await gate.until(under_way=1)
+    await client.aclose()
+    with pytest.raises(AkaError, match="CANCELLED"):
+        await call
+    assert calls[0].error is call.exception()
+
+
+async def test_a_call_of_a_thread_whose_client_is_closed_ends_with_an_error(gated: Server, gate: Gate) -> None:
+    client = Client(gated.address, api_key=KEY, timeout=PATIENCE)
+    call = asyncio.create_task(asyncio.to_thread(client.resolve, "u"))
+    await gate.until(under_way=1)
+    client.close()
+    with pytest.raises(AkaError, match="CANCELLED"):
+        await call
+
+
+async def test_a_call_whose_task_is_cancelled_is_cancelled(asyncio_client: AsyncClient, gate: Gate) -> None:
+    call = asyncio.create_task(asyncio_client.resolve("u"))
+    await gate.until(under_way=1)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await gate.until(under_way=0)
 
 
 @pytest.mark.parametrize("asynchronous", [True, False])

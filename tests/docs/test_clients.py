@@ -1,13 +1,16 @@
 """docs/clients.md: its Python is run, and its tables are those of the code."""
 
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 from aka.client import AkaError, AsyncClient
+from aka.server.alias_commands import COMMANDS
+from aka.server.command_items import EXIT_CODES
 from tests.cli.command import KEY, environment, serving
-from tests.docs.pages import blocks, code, table
+from tests.docs.pages import BIN, blocks, code, examples, masked, read, run, table
 
 PAGE = "docs/clients.md"
 HERE = "127.0.0.1:50051"
@@ -41,6 +44,25 @@ def test_the_table_of_calls_has_every_method_with_its_first_parameters() -> None
         name, _, given = call.rstrip(")").partition("(")
         parameters = [*inspect.signature(getattr(AsyncClient, name)).parameters][1:]
         assert given.split(", ") == parameters[: given.count(",") + 1]
+
+
+def test_the_commands_of_the_page_give_the_answers_that_it_shows(tmp_path: Path) -> None:
+    shown = examples(PAGE)
+    with serving(cwd=tmp_path) as server:
+        variables = {"AKA_SERVER": server.address, "AKA_API_KEY": KEY, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+        answers = [run(example.command, variables, tmp_path) for example in shown]
+    assert masked(answers) == masked([example.answer for example in shown])
+
+
+def test_the_table_of_commands_is_the_commands() -> None:
+    told = [code(row[0])[0].split()[1] for row in table(PAGE, "## The command line")]
+    assert sorted(told) == sorted(str(command.name) for command in COMMANDS)
+
+
+def test_the_table_of_exit_codes_is_that_of_the_commands() -> None:
+    _, _, section = read(PAGE).partition("The exit code is the first failure's:\n\n")
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines()[2:] if line.startswith("|")]
+    assert rows == [["0", "done"], *([str(exit_code), told] for exit_code, (told, _) in EXIT_CODES.items())]
 
 
 def test_the_table_of_errors_has_every_attribute() -> None:

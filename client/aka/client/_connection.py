@@ -54,9 +54,15 @@ class Begun:
 
     def failed(self, error: grpc.RpcError) -> AkaError:
         """Report that it failed, and return the error."""
-        made = error_of_call(error, self.request_id)
-        self._report(made, made.rate_limit)
-        return made
+        return self._fail(error_of_call(error, self.request_id))
+
+    def cut_off(self) -> AkaError:
+        """Report that its channel was closed, and return the error."""
+        return self._fail(AkaError(grpc.StatusCode.CANCELLED, "The channel was closed", request_id=self.request_id))
+
+    def _fail(self, error: AkaError) -> AkaError:
+        self._report(error, error.rate_limit)
+        return error
 
     def _report(self, error: AkaError | None, rate_limit: RateLimit | None) -> None:
         if self.on_call is not None:
@@ -114,6 +120,12 @@ class AsyncConnection:
             return answered, begun.answered(await call.trailing_metadata())
         except grpc.RpcError as error:
             raise begun.failed(error) from error
+        except asyncio.CancelledError:
+            # grpc.aio raises it in tasks that nobody cancelled, where their channel is closed.
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():
+                raise begun.cut_off() from None
+            raise
 
     def start(self, request: Message, answer: type[A], timeout: float | None) -> "asyncio.Task[tuple[A, str]]":
         """Begin a call, to be awaited or cancelled."""

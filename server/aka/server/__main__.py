@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from aka.server import logs
 from aka.server.addresses import CannotListen
 from aka.server.admin_commands import keys, workspaces
+from aka.server.alias_commands import COMMANDS as ALIAS_COMMANDS
 from aka.server.app import serve as serve_until_stopped
 from aka.server.app import serve_gateway
 from aka.server.backup_commands import backup, restore
@@ -154,7 +155,7 @@ def print_version() -> None:
     click.echo(f"aka {version('aka')}")
 
 
-for command in (backup, restore, keys, workspaces):
+for command in (*ALIAS_COMMANDS, backup, restore, keys, workspaces):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ from aka.admin.v1 import admin_service_pb2 as admin_v1
 from aka.server import bootstrap
 from aka.server.admin_calls import CallFailed, call_database, call_server
 from aka.server.client_channel import ServerTls
-from aka.server.command_options import end, named_database, server_option, server_tls_options
+from aka.server.command_options import end, key_option, named_database, sent_key, server_option, server_tls_options
 from aka.server.keys import PERMISSIONS
 from aka.server.page_tokens import MAX_PAGE
+from aka.server.tables import print_table
 
 Ask = Callable[..., Any]
 """Makes one call of the admin service, by its name and with its request, and returns the answer."""
@@ -38,13 +39,7 @@ def _asking(command: Callable[..., None]) -> Callable[..., None]:
     """Add the flags that say whom to ask and how to print; the command gets `ask`, which ends with 1 where it fails."""
 
     @server_option()
-    @click.option(
-        "--key",
-        metavar="KEY",
-        envvar="AKA_API_KEY",
-        default="",
-        help="The API key to ask with; better given in AKA_API_KEY, which other users of the machine cannot see.",
-    )
+    @key_option(checked=False)
     @click.option(
         "--database",
         metavar="URL",
@@ -55,7 +50,7 @@ def _asking(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def asking(server: str, key: str, database: str | None, tls: ServerTls | None, **rest: Any) -> None:
         if database is None:
-            key = _sent(key)
+            key = sent_key(key, or_else=" (or --database, to work without one)")
         else:
             source = click.get_current_context().get_parameter_source
             if ParameterSource.COMMANDLINE in (source("server"), source("key")):
@@ -138,16 +133,6 @@ def list_workspaces(ask: Ask, as_json: bool) -> None:
     _print([{"name": workspace.name, "created_at": _time(workspace, "created_at")} for workspace in found], as_json)
 
 
-def _sent(key: str) -> str:
-    """Return the key as it is sent; ends with 2 where it cannot be."""
-    key = key.strip()
-    if not key:
-        end(2, "AKA_API_KEY, --key: an API key is needed to ask a server (or --database, to work without one)")
-    if not (key.isascii() and key.isprintable()):
-        end(2, "AKA_API_KEY, --key: no API key has such characters")
-    return key
-
-
 def _seconds(text: str) -> int:
     match = re.fullmatch(r"(\d{1,6})([smhd])", text)
     if match is None:
@@ -207,11 +192,8 @@ def _print(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     if not rows:
         click.echo("none", err=True)
         return
-    cells = [[name.removesuffix("_at").replace("_", " ").upper() for name in rows[0]]]
-    cells += [[_cell(value) for value in row.values()] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        click.echo("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    heads = [name.removesuffix("_at").replace("_", " ").upper() for name in rows[0]]
+    print_table(heads, [[_cell(value) for value in row.values()] for row in rows])
 
 
 def _cell(value: str | Sequence[str] | None) -> str:

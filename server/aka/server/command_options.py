@@ -46,10 +46,30 @@ def address_option(flag: str, **more: Any) -> Callable[[F], F]:
 
 def server_option() -> Callable[[F], F]:
     """Add the flag that names the server to ask."""
-    told = "The server to ask. [AKA_GRPC_ADDRESS]"
+    told = "The server to ask. [AKA_SERVER, else AKA_GRPC_ADDRESS]"
     return address_option(
-        "--server", envvar="AKA_GRPC_ADDRESS", default="127.0.0.1:50051", show_default=True, help=told
+        "--server", envvar=["AKA_SERVER", "AKA_GRPC_ADDRESS"], default="127.0.0.1:50051", show_default=True, help=told
     )
+
+
+def key_option(*, checked: bool = True) -> Callable[[F], F]:
+    """Add the flag of the API key to ask with; unless it is `checked` later, one that cannot be sent ends with 2."""
+
+    def check(context: click.Context, option: click.Parameter, value: str) -> str:
+        return sent_key(value) if checked else value
+
+    told = "The API key to ask with; better given in AKA_API_KEY, which other users of the machine cannot see."
+    return click.option("--key", metavar="KEY", envvar="AKA_API_KEY", default="", callback=check, help=told)
+
+
+def sent_key(key: str, *, or_else: str = "") -> str:
+    """Return the key as it is sent; ends with 2 where it cannot be."""
+    key = key.strip()
+    if not key:
+        end(2, f"AKA_API_KEY, --key: an API key is needed to ask a server{or_else}")
+    if not (key.isascii() and key.isprintable()):
+        end(2, "AKA_API_KEY, --key: no API key has such characters")
+    return key
 
 
 def server_tls_options(*, own: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
