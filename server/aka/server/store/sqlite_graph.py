@@ -5,7 +5,7 @@ JSON, and ids of 16 bytes (which JSON cannot hold) as one run of bytes cut in pi
 """
 
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +20,8 @@ _SURVIVOR: Final = """
     CROSS JOIN profiles o ON o.workspace = i.workspace AND o.id = i.origin
     CROSS JOIN profiles s ON s.workspace = o.workspace AND s.id = o.survivor
 """
+USER_ALIASES: Final = "json_each(?2) l CROSS JOIN json_each(l.value) n"
+"""User aliases that are bound as `by_label` writes them: a label is `l.key`, and `n.value` a name under it."""
 WANTED: Final = "(SELECT substr(?2, 1 + 16 * value, 16) AS id FROM json_each(?3)) w"
 """Ids that are bound as `wanted` writes them."""
 
@@ -33,9 +35,8 @@ _IDS: Final = f"""
     CROSS JOIN identifiers i ON i.workspace = ?1 AND i.label = '' AND i.name = j.value {_SURVIVOR}
 """
 _USER_ALIASES: Final = f"""
-    SELECT {_LINK}, {_HEADER} FROM json_each(?2) j
-    CROSS JOIN identifiers i ON i.workspace = ?1 AND i.label = json_extract(j.value, '$[0]')
-        AND i.name = json_extract(j.value, '$[1]') {_SURVIVOR}
+    SELECT {_LINK}, {_HEADER} FROM {USER_ALIASES}
+    CROSS JOIN identifiers i ON i.workspace = ?1 AND i.label = l.key AND i.name = n.value {_SURVIVOR}
 """
 _PROFILES: Final = f"""
     SELECT o.id, {_HEADER} FROM {WANTED}
@@ -99,7 +100,7 @@ def load(
     elif ids:
         rows += connection.execute(_IDS, (workspace, to_json(ids)))
     if user_aliases:
-        rows += connection.execute(_USER_ALIASES, (workspace, to_json(user_aliases)))
+        rows += connection.execute(_USER_ALIASES, (workspace, by_label(user_aliases)))
     for label, name, origin, anonymous, linked_at, *header in rows:
         graph.add_link(Identifier(label, name), Link(origin, bool(anonymous), linked_at), Profile(*header))
     if profile_ids:
@@ -149,6 +150,14 @@ def load_kept(
         return {}
     rows = connection.execute(_KEPT, (workspace, *wanted(request_ids), since))
     return {request_id: Kept(*kept) for request_id, *kept in rows}
+
+
+def by_label(user_aliases: Iterable[Identifier]) -> str:
+    """Write user aliases for `USER_ALIASES`; a label is read once for all its names."""
+    names: dict[str, list[str]] = {}
+    for label, name in user_aliases:
+        names.setdefault(label, []).append(name)
+    return to_json(names)
 
 
 def to_json(value: Any) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import Final
 
 from aka.server.domain.identifiers import Identifier, Key, ProfileId
-from aka.server.store.sqlite_graph import WANTED, to_json, wanted
+from aka.server.store.sqlite_graph import USER_ALIASES, WANTED, by_label, to_json, wanted
 from aka.server.store.store import Living, Workspace
 
 # Most origins live, so that only a tombstone's survivor is looked up too.
@@ -23,9 +23,8 @@ _IDS: Final = f"""
     CROSS JOIN identifiers i ON i.workspace = ?1 AND i.label = '' AND i.name = j.value {_ORIGIN}
 """
 _USER_ALIASES: Final = f"""
-    SELECT i.label, i.name, {_LIVING} FROM json_each(?2) j
-    CROSS JOIN identifiers i ON i.workspace = ?1 AND i.label = json_extract(j.value, '$[0]')
-        AND i.name = json_extract(j.value, '$[1]') {_ORIGIN}
+    SELECT i.label, i.name, {_LIVING} FROM {USER_ALIASES}
+    CROSS JOIN identifiers i ON i.workspace = ?1 AND i.label = l.key AND i.name = n.value {_ORIGIN}
 """
 _PROFILES: Final = f"""
     SELECT o.id, {_LIVING} FROM {WANTED} CROSS JOIN profiles o ON o.workspace = ?1 AND o.id = w.id
@@ -52,7 +51,7 @@ def resolve(connection: sqlite3.Connection, workspace: Workspace, keys: Collecti
         for name, *living in connection.execute(_IDS, (workspace, to_json(ids))):
             found[Identifier("", name)] = Living(*living)
     if user_aliases:
-        for label, name, *living in connection.execute(_USER_ALIASES, (workspace, to_json(user_aliases))):
+        for label, name, *living in connection.execute(_USER_ALIASES, (workspace, by_label(user_aliases))):
             found[Identifier(label, name)] = Living(*living)
     if profile_ids:
         for profile_id, *living in connection.execute(_PROFILES, (workspace, *wanted(profile_ids))):
