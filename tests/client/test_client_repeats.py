@@ -3,10 +3,11 @@
 import asyncio
 from pathlib import Path
 
+import grpc
 import pytest
 
 from aka.client import AkaError, Change, Outcome, OutcomeUnknown, Overloaded, RateLimited
-from aka.client._channel import service_config
+from aka.server.methods import SERVICE
 from tests.client.calling import Calls, Script, Workspace, client_of, reason
 from tests.grpc.wire import KEY, Held, serving
 
@@ -48,22 +49,30 @@ async def test_a_client_without_retries_repeats_nothing(server: Workspace, scrip
     assert len(script.seen) == 1
 
 
-async def test_a_real_rate_limit_is_asked_once(database: Path, api: str) -> None:
-    calls: list[float] = []
-
-    def clock() -> float:
-        calls.append(0)
-        return 0.0
-
+async def test_a_call_beyond_a_rate_limit_is_not_repeated(database: Path, api: str) -> None:
     async with (
-        serving(database, rate_limit="1/day", clock=clock) as server,
+        serving(database, rate_limit="1/day") as server,
         client_of(api, server) as client,
     ):
         await client.resolve("a")
-        calls.clear()
         with pytest.raises(RateLimited):
             await client.resolve("a")
-    assert len(calls) == 2  # what the call would count, and where the key stands
+    counted = server.pipeline.metrics.methods[SERVICE, "Resolve"].codes
+    assert counted == {grpc.StatusCode.OK.value[0]: 1, grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]: 1}
+
+
+async def test_where_too_many_calls_fail_none_is_repeated(database: Path, api: str) -> None:
+    script = Script()
+    async with (
+        serving(database, servicer=script.servicer) as server,
+        client_of(api, server, retries=1) as client,
+    ):
+        script.refuse(*[reason("OVERLOADED")] * 200)
+        await asyncio.gather(*(client.resolve("u") for _ in range(60)), return_exceptions=True)
+        script.seen.clear()
+        with pytest.raises(Overloaded):
+            await client.resolve("u")
+    assert len(script.seen) == 1
 
 
 async def test_what_must_not_be_repeated_blindly_has_a_request_id(client: Calls, script: Script) -> None:
@@ -147,7 +156,3 @@ async def test_more_repeats_than_grpc_makes_are_a_value_error(retries: int, api:
     with pytest.raises(ValueError, match="retries: "):
         async with client_of(api, "127.0.0.1:1", retries=retries, api_key=KEY):
             pass
-
-
-def test_where_too_many_calls_fail_none_is_repeated() -> None:
-    assert service_config(4)["retryThrottling"] == {"maxTokens": 100, "tokenRatio": 0.1}
