@@ -23,7 +23,7 @@ Keys. Every call bears `authorization: Bearer KEY` in its metadata.
 
 Repeating. Every call may be repeated: one that succeeded succeeds again, with
 OUTCOME_ALREADY_LINKED where it wrote before. (DeleteAlias needs
-`allow_missing` or a `request_id` for that.)
+`allow_missing` or a `request_id` for that.) So may what a stream brought.
 
 Metadata. `x-request-id` (1 to 64 of `A-Z a-z 0-9 . _ -`; made where it is
 absent) comes back in the trailing metadata of every call, beside
@@ -1196,3 +1196,239 @@ class LinkedIdentifier(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LinkedIdentifier: _TypeAlias = LinkedIdentifier  # noqa: Y015
+
+@_typing.final
+class Link(_message.Message):
+    """Link says that an identifier is a profile's: a line of an import or an export."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILE_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    ALIAS_ID_FIELD_NUMBER: _builtins.int
+    ANONYMOUS_ID_FIELD_NUMBER: _builtins.int
+    USER_ALIAS_FIELD_NUMBER: _builtins.int
+    LINKED_AT_FIELD_NUMBER: _builtins.int
+    profile_id: _builtins.str
+    """The profile's id, a UUIDv7. An export always tells it. An import finds the
+    profile by it where there is no `user_id` (a tombstone's means its survivor),
+    and gives it to the profile that the link makes, so that profile ids stay what
+    they were when an export is imported elsewhere. NOT_ON_PROFILE where it and
+    `user_id` are two profiles'. Required with an `alias_id` without `user_id`.
+    """
+    user_id: _builtins.str
+    """The id that the profile is known by: its primary id in an export. In an import
+    any id of the profile, which becomes its primary id where it has none; a
+    profile that has no such id yet gets it. Empty: the profile is anonymous, or
+    not told.
+    """
+    alias_id: _builtins.str
+    """An id. SELF_ALIAS where it is `user_id`."""
+    anonymous_id: _builtins.str
+    """An id that came as an `anonymous_id`. With neither `user_id` nor
+    `profile_id`: a new anonymous profile is made where it is nobody's.
+    """
+    @_builtins.property
+    def user_alias(self) -> Global___UserAlias:
+        """A user alias. With neither `user_id` nor `profile_id`: as above."""
+
+    @_builtins.property
+    def linked_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was linked; only in an export. An import links now."""
+
+    def __init__(
+        self,
+        *,
+        profile_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        alias_id: _builtins.str = ...,
+        anonymous_id: _builtins.str = ...,
+        user_alias: Global___UserAlias | None = ...,
+        linked_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "alias_id", b"alias_id", "anonymous_id", b"anonymous_id", "linked_at", b"linked_at", "user_alias", b"user_alias"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "alias_id", b"alias_id", "anonymous_id", b"anonymous_id", "linked_at", b"linked_at", "profile_id", b"profile_id", "user_alias", b"user_alias", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_alias: _TypeAlias = _typing.Literal["alias_id", "anonymous_id", "user_alias"]  # noqa: Y015
+    _WhichOneofArgType_alias: _TypeAlias = _typing.Literal["alias", b"alias"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_alias) -> _WhichOneofReturnType_alias | None: ...
+
+Global___Link: _TypeAlias = Link  # noqa: Y015
+
+@_typing.final
+class ImportLinksRequest(_message.Message):
+    """ImportLinksRequest is a part of what is imported."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINKS_FIELD_NUMBER: _builtins.int
+    MERGE_POLICY_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    merge_policy: Global___MergePolicy.ValueType
+    """What to do where an alias is already on another profile. A `user_id` counts as
+    identified. Where `profile_id` alone tells the profile and is nobody's,
+    ALIAS_TAKEN whatever the policy.
+    """
+    validate_only: _builtins.bool
+    """Answer as the call would and write nothing. Whether a link then sees what those
+    before it would have done is not promised.
+    """
+    @_builtins.property
+    def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___Link]:
+        """Required. 1 to 1000 links, done in order."""
+
+    def __init__(
+        self,
+        *,
+        links: _abc.Iterable[Global___Link] | None = ...,
+        merge_policy: Global___MergePolicy.ValueType = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["links", b"links", "merge_policy", b"merge_policy", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportLinksRequest: _TypeAlias = ImportLinksRequest  # noqa: Y015
+
+@_typing.final
+class ImportLinksResponse(_message.Message):
+    """ImportLinksResponse says what was done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINKS_RECEIVED_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    LINKED_FIELD_NUMBER: _builtins.int
+    ALREADY_LINKED_FIELD_NUMBER: _builtins.int
+    MERGED_FIELD_NUMBER: _builtins.int
+    IDENTIFIED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    links_received: _builtins.int
+    """How many links, from the stream's first on, were done or refused; nothing was
+    done of the others.
+    """
+    complete: _builtins.bool
+    """Whether that is all, the stream read to its end."""
+    created: _builtins.int
+    """How many were OUTCOME_CREATED."""
+    linked: _builtins.int
+    """How many were OUTCOME_LINKED."""
+    already_linked: _builtins.int
+    """How many were OUTCOME_ALREADY_LINKED."""
+    merged: _builtins.int
+    """How many were OUTCOME_MERGED."""
+    identified: _builtins.int
+    """How many were OUTCOME_IDENTIFIED."""
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusedLink]:
+        """Those that were refused, in order."""
+
+    def __init__(
+        self,
+        *,
+        links_received: _builtins.int = ...,
+        complete: _builtins.bool = ...,
+        created: _builtins.int = ...,
+        linked: _builtins.int = ...,
+        already_linked: _builtins.int = ...,
+        merged: _builtins.int = ...,
+        identified: _builtins.int = ...,
+        refused: _abc.Iterable[Global___RefusedLink] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["already_linked", b"already_linked", "complete", b"complete", "created", b"created", "identified", b"identified", "linked", b"linked", "links_received", b"links_received", "merged", b"merged", "refused", b"refused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportLinksResponse: _TypeAlias = ImportLinksResponse  # noqa: Y015
+
+@_typing.final
+class RefusedLink(_message.Message):
+    """RefusedLink is a link that was not imported."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Its place in the stream, from 0."""
+    reason: Global___ErrorReason.ValueType
+    """The error's reason."""
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why nothing was done, with ErrorInfo and BadRequest in its details; field paths
+        are the link's, as in `user_alias.alias_label`.
+        """
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        error: _status_pb2.Status | None = ...,
+        reason: Global___ErrorReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "index", b"index", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusedLink: _TypeAlias = RefusedLink  # noqa: Y015
+
+@_typing.final
+class ExportLinksRequest(_message.Message):
+    """ExportLinksRequest asks for all links, or for those behind a place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """The `resume_token` of the last message that came; empty: from the first link on."""
+    def __init__(
+        self,
+        *,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportLinksRequest: _TypeAlias = ExportLinksRequest  # noqa: Y015
+
+@_typing.final
+class ExportLinksResponse(_message.Message):
+    """ExportLinksResponse is a part of an export."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINKS_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """Goes on behind these links in another call. It can be used for as long as one
+    likes, also by another server.
+    """
+    @_builtins.property
+    def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___Link]:
+        """1 to 1000 links."""
+
+    def __init__(
+        self,
+        *,
+        links: _abc.Iterable[Global___Link] | None = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["links", b"links", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportLinksResponse: _TypeAlias = ExportLinksResponse  # noqa: Y015

@@ -70,6 +70,16 @@ class AliasServiceStub(object):
                 request_serializer=aka_dot_v1_dot_alias__service__pb2.DeleteAliasRequest.SerializeToString,
                 response_deserializer=aka_dot_v1_dot_alias__service__pb2.DeleteAliasResponse.FromString,
                 _registered_method=True)
+        self.ImportLinks = channel.stream_unary(
+                '/aka.v1.AliasService/ImportLinks',
+                request_serializer=aka_dot_v1_dot_alias__service__pb2.ImportLinksRequest.SerializeToString,
+                response_deserializer=aka_dot_v1_dot_alias__service__pb2.ImportLinksResponse.FromString,
+                _registered_method=True)
+        self.ExportLinks = channel.unary_stream(
+                '/aka.v1.AliasService/ExportLinks',
+                request_serializer=aka_dot_v1_dot_alias__service__pb2.ExportLinksRequest.SerializeToString,
+                response_deserializer=aka_dot_v1_dot_alias__service__pb2.ExportLinksResponse.FromString,
+                _registered_method=True)
 
 
 class AliasServiceServicer(object):
@@ -142,6 +152,55 @@ class AliasServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportLinks(self, request_iterator, context):
+        """ImportLinks links what a stream of messages brings, 1 to 1000 links each, in
+        order and each link whole or not at all; how many there are in all is not
+        limited. Needs `aliases.write`; a link that joins two identified profiles
+        needs `profiles.merge` too.
+
+        A link makes what it names where it is not there: `user_id` is identified as
+        Identify does it, then the alias is linked to its profile as Alias does it. A
+        link that is there already is OUTCOME_ALREADY_LINKED, so that links, and whole
+        calls, may be sent again. One that is refused is reported with its error, and
+        those beside it go on.
+
+        The answer is an account of what was done, and comes at the latest when the
+        caller ends its side. It comes before that, and `complete` is false, where
+        1000 links or a few more were refused, or where something keeps the call from
+        going on: the rate limit, a server that stops, a store that cannot be used. All
+        of the first `links_received` links are then done or refused and committed, and
+        the caller goes on behind them in another call. Where nothing was done yet, that
+        something is the call's error. After any error, a lost connection's too, the
+        caller sends again what it has no answer for.
+
+        The server reads a message when it is done with the one before: a caller that
+        is too fast is held up by flow control. Each link counts one against the rate
+        limit. The key must stay good all along.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportLinks(self, request, context):
+        """ExportLinks sends all links of the workspace, in the order of their
+        identifiers: ids first, then user aliases by label; each in byte order. Needs
+        `profiles.export`, since it tells identifiers that the caller did not know.
+
+        Each message is read by itself, as last committed, so an export takes nothing
+        from those who change links meanwhile. Every link that stands all the while is
+        sent exactly once; one that is made or unlinked meanwhile is sent or is not;
+        where profiles are joined or identified meanwhile, each link tells what was so
+        when it was read. Tombstones are not sent; what was linked to one is on its
+        survivor.
+
+        Each message bears the token with which another call goes on behind it, after
+        whatever error, with the same promise. Messages are sent as the caller reads
+        them. Each counts one against the rate limit. The key must stay good all along.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AliasServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -179,6 +238,16 @@ def add_AliasServiceServicer_to_server(servicer, server):
                     servicer.DeleteAlias,
                     request_deserializer=aka_dot_v1_dot_alias__service__pb2.DeleteAliasRequest.FromString,
                     response_serializer=aka_dot_v1_dot_alias__service__pb2.DeleteAliasResponse.SerializeToString,
+            ),
+            'ImportLinks': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportLinks,
+                    request_deserializer=aka_dot_v1_dot_alias__service__pb2.ImportLinksRequest.FromString,
+                    response_serializer=aka_dot_v1_dot_alias__service__pb2.ImportLinksResponse.SerializeToString,
+            ),
+            'ExportLinks': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportLinks,
+                    request_deserializer=aka_dot_v1_dot_alias__service__pb2.ExportLinksRequest.FromString,
+                    response_serializer=aka_dot_v1_dot_alias__service__pb2.ExportLinksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -371,6 +440,60 @@ class AliasService(object):
             '/aka.v1.AliasService/DeleteAlias',
             aka_dot_v1_dot_alias__service__pb2.DeleteAliasRequest.SerializeToString,
             aka_dot_v1_dot_alias__service__pb2.DeleteAliasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportLinks(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/aka.v1.AliasService/ImportLinks',
+            aka_dot_v1_dot_alias__service__pb2.ImportLinksRequest.SerializeToString,
+            aka_dot_v1_dot_alias__service__pb2.ImportLinksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportLinks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/aka.v1.AliasService/ExportLinks',
+            aka_dot_v1_dot_alias__service__pb2.ExportLinksRequest.SerializeToString,
+            aka_dot_v1_dot_alias__service__pb2.ExportLinksResponse.FromString,
             options,
             channel_credentials,
             insecure,

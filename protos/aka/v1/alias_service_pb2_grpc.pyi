@@ -23,7 +23,7 @@ Keys. Every call bears `authorization: Bearer KEY` in its metadata.
 
 Repeating. Every call may be repeated: one that succeeded succeeds again, with
 OUTCOME_ALREADY_LINKED where it wrote before. (DeleteAlias needs
-`allow_missing` or a `request_id` for that.)
+`allow_missing` or a `request_id` for that.) So may what a stream brought.
 
 Metadata. `x-request-id` (1 to 64 of `A-Z a-z 0-9 . _ -`; made where it is
 absent) comes back in the trailing metadata of every call, beside
@@ -105,6 +105,47 @@ class AliasServiceStub:
     profile's primary id and its only identifier cannot be unlinked. Needs
     `aliases.write`.
     """
+    ImportLinks: _grpc.StreamUnaryMultiCallable[_alias_service_pb2.ImportLinksRequest, _alias_service_pb2.ImportLinksResponse]
+    """ImportLinks links what a stream of messages brings, 1 to 1000 links each, in
+    order and each link whole or not at all; how many there are in all is not
+    limited. Needs `aliases.write`; a link that joins two identified profiles
+    needs `profiles.merge` too.
+
+    A link makes what it names where it is not there: `user_id` is identified as
+    Identify does it, then the alias is linked to its profile as Alias does it. A
+    link that is there already is OUTCOME_ALREADY_LINKED, so that links, and whole
+    calls, may be sent again. One that is refused is reported with its error, and
+    those beside it go on.
+
+    The answer is an account of what was done, and comes at the latest when the
+    caller ends its side. It comes before that, and `complete` is false, where
+    1000 links or a few more were refused, or where something keeps the call from
+    going on: the rate limit, a server that stops, a store that cannot be used. All
+    of the first `links_received` links are then done or refused and committed, and
+    the caller goes on behind them in another call. Where nothing was done yet, that
+    something is the call's error. After any error, a lost connection's too, the
+    caller sends again what it has no answer for.
+
+    The server reads a message when it is done with the one before: a caller that
+    is too fast is held up by flow control. Each link counts one against the rate
+    limit. The key must stay good all along.
+    """
+    ExportLinks: _grpc.UnaryStreamMultiCallable[_alias_service_pb2.ExportLinksRequest, _alias_service_pb2.ExportLinksResponse]
+    """ExportLinks sends all links of the workspace, in the order of their
+    identifiers: ids first, then user aliases by label; each in byte order. Needs
+    `profiles.export`, since it tells identifiers that the caller did not know.
+
+    Each message is read by itself, as last committed, so an export takes nothing
+    from those who change links meanwhile. Every link that stands all the while is
+    sent exactly once; one that is made or unlinked meanwhile is sent or is not;
+    where profiles are joined or identified meanwhile, each link tells what was so
+    when it was read. Tombstones are not sent; what was linked to one is on its
+    survivor.
+
+    Each message bears the token with which another call goes on behind it, after
+    whatever error, with the same promise. Messages are sent as the caller reads
+    them. Each counts one against the rate limit. The key must stay good all along.
+    """
 
 @_typing.type_check_only
 class AliasServiceAsyncStub(AliasServiceStub):
@@ -148,6 +189,47 @@ class AliasServiceAsyncStub(AliasServiceStub):
     """DeleteAlias unlinks one identifier, which is free again afterwards. A
     profile's primary id and its only identifier cannot be unlinked. Needs
     `aliases.write`.
+    """
+    ImportLinks: _aio.StreamUnaryMultiCallable[_alias_service_pb2.ImportLinksRequest, _alias_service_pb2.ImportLinksResponse]  # type: ignore[assignment]
+    """ImportLinks links what a stream of messages brings, 1 to 1000 links each, in
+    order and each link whole or not at all; how many there are in all is not
+    limited. Needs `aliases.write`; a link that joins two identified profiles
+    needs `profiles.merge` too.
+
+    A link makes what it names where it is not there: `user_id` is identified as
+    Identify does it, then the alias is linked to its profile as Alias does it. A
+    link that is there already is OUTCOME_ALREADY_LINKED, so that links, and whole
+    calls, may be sent again. One that is refused is reported with its error, and
+    those beside it go on.
+
+    The answer is an account of what was done, and comes at the latest when the
+    caller ends its side. It comes before that, and `complete` is false, where
+    1000 links or a few more were refused, or where something keeps the call from
+    going on: the rate limit, a server that stops, a store that cannot be used. All
+    of the first `links_received` links are then done or refused and committed, and
+    the caller goes on behind them in another call. Where nothing was done yet, that
+    something is the call's error. After any error, a lost connection's too, the
+    caller sends again what it has no answer for.
+
+    The server reads a message when it is done with the one before: a caller that
+    is too fast is held up by flow control. Each link counts one against the rate
+    limit. The key must stay good all along.
+    """
+    ExportLinks: _aio.UnaryStreamMultiCallable[_alias_service_pb2.ExportLinksRequest, _alias_service_pb2.ExportLinksResponse]  # type: ignore[assignment]
+    """ExportLinks sends all links of the workspace, in the order of their
+    identifiers: ids first, then user aliases by label; each in byte order. Needs
+    `profiles.export`, since it tells identifiers that the caller did not know.
+
+    Each message is read by itself, as last committed, so an export takes nothing
+    from those who change links meanwhile. Every link that stands all the while is
+    sent exactly once; one that is made or unlinked meanwhile is sent or is not;
+    where profiles are joined or identified meanwhile, each link tells what was so
+    when it was read. Tombstones are not sent; what was linked to one is on its
+    survivor.
+
+    Each message bears the token with which another call goes on behind it, after
+    whatever error, with the same promise. Messages are sent as the caller reads
+    them. Each counts one against the rate limit. The key must stay good all along.
     """
 
 class AliasServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -231,6 +313,59 @@ class AliasServiceServicer(metaclass=_abc_1.ABCMeta):
         """DeleteAlias unlinks one identifier, which is free again afterwards. A
         profile's primary id and its only identifier cannot be unlinked. Needs
         `aliases.write`.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportLinks(
+        self,
+        request_iterator: _MaybeAsyncIterator[_alias_service_pb2.ImportLinksRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_alias_service_pb2.ImportLinksResponse, _abc.Awaitable[_alias_service_pb2.ImportLinksResponse]]:
+        """ImportLinks links what a stream of messages brings, 1 to 1000 links each, in
+        order and each link whole or not at all; how many there are in all is not
+        limited. Needs `aliases.write`; a link that joins two identified profiles
+        needs `profiles.merge` too.
+
+        A link makes what it names where it is not there: `user_id` is identified as
+        Identify does it, then the alias is linked to its profile as Alias does it. A
+        link that is there already is OUTCOME_ALREADY_LINKED, so that links, and whole
+        calls, may be sent again. One that is refused is reported with its error, and
+        those beside it go on.
+
+        The answer is an account of what was done, and comes at the latest when the
+        caller ends its side. It comes before that, and `complete` is false, where
+        1000 links or a few more were refused, or where something keeps the call from
+        going on: the rate limit, a server that stops, a store that cannot be used. All
+        of the first `links_received` links are then done or refused and committed, and
+        the caller goes on behind them in another call. Where nothing was done yet, that
+        something is the call's error. After any error, a lost connection's too, the
+        caller sends again what it has no answer for.
+
+        The server reads a message when it is done with the one before: a caller that
+        is too fast is held up by flow control. Each link counts one against the rate
+        limit. The key must stay good all along.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportLinks(
+        self,
+        request: _alias_service_pb2.ExportLinksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_alias_service_pb2.ExportLinksResponse], _abc.AsyncIterator[_alias_service_pb2.ExportLinksResponse]]:
+        """ExportLinks sends all links of the workspace, in the order of their
+        identifiers: ids first, then user aliases by label; each in byte order. Needs
+        `profiles.export`, since it tells identifiers that the caller did not know.
+
+        Each message is read by itself, as last committed, so an export takes nothing
+        from those who change links meanwhile. Every link that stands all the while is
+        sent exactly once; one that is made or unlinked meanwhile is sent or is not;
+        where profiles are joined or identified meanwhile, each link tells what was so
+        when it was read. Tombstones are not sent; what was linked to one is on its
+        survivor.
+
+        Each message bears the token with which another call goes on behind it, after
+        whatever error, with the same promise. Messages are sent as the caller reads
+        them. Each counts one against the rate limit. The key must stay good all along.
         """
 
 def add_AliasServiceServicer_to_server(servicer: AliasServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

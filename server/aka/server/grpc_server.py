@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
@@ -57,6 +57,13 @@ NO_RETRY: Final = (("grpc-retry-pushback-ms", "-1"),)
 """Tells gRPC's own retries not to repeat a call that cannot pass before the window ends; one that is refused with
 OVERLOADED, which has the same status, may. (https://github.com/grpc/proposal/blob/master/A6-client-retries.md)"""
 
+_KINDS: Final[Mapping[tuple[bool, bool], Callable[..., grpc.RpcMethodHandler[Any, Any]]]] = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+}
+"""How a method is registered, by whether it takes a stream and whether it gives one."""
+
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
@@ -83,7 +90,8 @@ class GrpcServer:
         self._server = grpc.aio.server(options=OPTIONS, interceptors=interceptors)
         for service, methods in pipeline.services.items():
             handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-                name: grpc.unary_unary_rpc_method_handler(self._handler(method)) for name, method in methods.items()
+                name: _KINDS[method.takes_stream, method.gives_stream](self._handler(method))
+                for name, method in methods.items()
             }
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -120,9 +128,10 @@ class GrpcServer:
         while (since := loop.time() - began) < min(SERVING_ON + REFUSING, grace) and (
             loop.time() - max(began, self._pipeline.last_call) < QUIET
         ):
-            self._pipeline.stopping = since >= SERVING_ON
+            if since >= SERVING_ON:
+                self._pipeline.stopping.set()
             await asyncio.sleep(QUIET / 5)
-        self._pipeline.stopping = True
+        self._pipeline.stopping.set()
         ended = asyncio.create_task(self._server.stop(max(0.0, grace - (loop.time() - began))))
         while self._under_way and not ended.done():
             await asyncio.wait((ended,), timeout=QUIET / 5)
@@ -130,10 +139,10 @@ class GrpcServer:
         await self._server.stop(min(LAST_ANSWERS, max(0.0, grace - (loop.time() - began))))
         await ended
 
-    def _handler(self, method: Method) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    def _handler(self, method: Method) -> Callable[[Any, Context], Awaitable[bytes]]:
         pipeline = self._pipeline
 
-        async def handle(body: bytes, context: Context) -> bytes:
+        async def handle(body: Any, context: Context) -> bytes:  # what a stream is sent with it goes out by `write`
             authorization: Any = None
             request_id: Any = None
             trace: TraceContext | None = None
@@ -149,7 +158,9 @@ class GrpcServer:
             deadline = None if remaining is None else asyncio.get_running_loop().time() + remaining
             self._under_way += 1
             try:
-                reply = await pipeline.serve(method, body, Incoming(authorization, request_id, deadline, trace))
+                reply = await pipeline.serve(
+                    method, body, Incoming(authorization, request_id, deadline, trace), context.write
+                )
             finally:
                 self._under_way -= 1
             if isinstance(reply.result, AkaError):

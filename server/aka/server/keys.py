@@ -15,7 +15,9 @@ from aka.server.errors import AkaError
 from aka.server.store.store import ApiKey, NewApiKey, Store
 from aka.v1 import alias_service_pb2 as v1
 
-PERMISSIONS: Final = frozenset({"profiles.read", "aliases.write", "profiles.merge", "keys.admin", "operator"})
+PERMISSIONS: Final = frozenset(
+    {"profiles.read", "profiles.export", "aliases.write", "profiles.merge", "keys.admin", "operator"}
+)
 PREFIX: Final = "aka_"
 SHORTEST: Final = 20
 """Characters that a key chosen by an operator must have."""

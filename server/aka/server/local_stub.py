@@ -17,14 +17,14 @@ from aka.v1 import alias_service_pb2 as v1
 
 
 class LocalStub:
-    """A service's methods, each called as the generated stub's: `await stub.Alias(request, timeout=1)`."""
+    """A service's methods but its streams, each called as the generated stub's: `await stub.Alias(request, timeout=1)`."""
 
     def __init__(self, pipeline: Pipeline, methods: Methods) -> None:
         self._pipeline = pipeline
         self._methods = methods
 
     def __getattr__(self, name: str) -> Any:
-        if name not in self._methods:
+        if name not in self._methods or not self._methods[name].is_unary:
             raise AttributeError(name)
         return partial(LocalCall, self._pipeline, self._methods[name])
 

@@ -52,7 +52,7 @@ def alias(request: v1.AliasRequest, rules: Rules, *, may_merge: bool) -> Alias:
         case _:
             raise field_required("user_id")
     linked = checked_id(request.alias_id, "alias_id")
-    _known(request.merge_policy, _POLICIES, "merge_policy")
+    check_policy(request.merge_policy)
     return Alias(user, linked, request.merge_policy, request.create_missing, may_merge, rules)
 
 
@@ -94,7 +94,7 @@ def identify(request: v1.IdentifyRequest, rules: Rules) -> list[Decision[Answer]
         subject = None
         match item.WhichOneof("subject"):
             case "user_alias":
-                subject = _user_alias(item.user_alias)
+                subject = user_alias(item.user_alias)
             case "anonymous_id":
                 subject = checked_id(item.anonymous_id, "anonymous_id")
         return Identify(external, subject, orphan, rules)
@@ -108,7 +108,7 @@ def delete_alias(request: v1.DeleteAliasRequest) -> DeleteAlias:
         case "id":
             unlinked = checked_id(request.id, "id")
         case "user_alias":
-            unlinked = _user_alias(request.user_alias)
+            unlinked = user_alias(request.user_alias)
         case _:
             raise field_required("id")
     profile_id = checked_profile_id(request.profile_id, "profile_id") if request.profile_id else None
@@ -117,7 +117,7 @@ def delete_alias(request: v1.DeleteAliasRequest) -> DeleteAlias:
 
 def resolve(request: v1.ResolveRequest) -> list[Key]:
     """Read a ResolveRequest, a key an identifier; one that is malformed fails it."""
-    _sized(request.identifiers, "identifiers", MAX_IDENTIFIERS)
+    check_size(request.identifiers, "identifiers", MAX_IDENTIFIERS)
     _known(request.consistency, _CONSISTENCIES, "consistency")
     keys = []
     for index, item in enumerate(request.identifiers):
@@ -220,7 +220,7 @@ def get_profile_response(key: Key, page: ProfilePage) -> v1.GetProfileResponse:
 
 
 def _each(items: Sequence[M], field: str, most: int, read: Callable[[M], Decision[Answer]]) -> list[Decision[Answer]]:
-    _sized(items, field, most)
+    check_size(items, field, most)
     decisions: list[Decision[Answer]] = []
     for item in items:
         try:
@@ -230,7 +230,8 @@ def _each(items: Sequence[M], field: str, most: int, read: Callable[[M], Decisio
     return decisions
 
 
-def _sized(items: Sequence[Any], field: str, most: int) -> None:
+def check_size(items: Sequence[Any], field: str, most: int) -> None:
+    """Raise BATCH_SIZE where there are too few or too many."""
     if not 1 <= len(items) <= most:
         raise AkaError(
             v1.ERROR_REASON_BATCH_SIZE,
@@ -246,7 +247,13 @@ def _known(value: int, values: frozenset[int], field: str) -> None:
         raise invalid_value(field, f"is {value}, which is none of its values", value=str(value))
 
 
-def _user_alias(message: v1.UserAlias) -> Identifier:
+def check_policy(value: int) -> None:
+    """Raise INVALID_VALUE where it is no merge policy."""
+    _known(value, _POLICIES, "merge_policy")
+
+
+def user_alias(message: v1.UserAlias) -> Identifier:
+    """Read the field `user_alias` of whatever message."""
     return checked_user_alias(
         message.alias_label,
         message.alias_name,
@@ -260,7 +267,7 @@ def _key(message: v1.Identifier) -> Key:
         case "id":
             return checked_id(message.id, "id")
         case "user_alias":
-            return _user_alias(message.user_alias)
+            return user_alias(message.user_alias)
         case "profile_id":
             return checked_profile_id(message.profile_id, "profile_id")
         case _:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from google.protobuf.descriptor import ServiceDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from aka.admin.v1 import admin_service_pb2 as admin_v1
+from aka.server.errors import AkaError
 from aka.v1 import alias_service_pb2 as v1
 
 ChangeRequest = (
@@ -32,6 +33,28 @@ class Method:
     """A key needs one of them."""
     cost: Callable[[Any], int]
     """What a request counts against the rate limit: one, or one an item."""
+    takes_stream: bool
+    """The caller sends any number of requests."""
+    gives_stream: bool
+    """The answer is any number of responses."""
+
+    @property
+    def is_unary(self) -> bool:
+        """Whether it is one request and one response."""
+        return not (self.takes_stream or self.gives_stream)
+
+    def decode(self, body: bytes | Message) -> Message:
+        """Return a request of it; INVALID_VALUE where it is none."""
+        if isinstance(body, Message):
+            return body
+        try:
+            return self.request.FromString(body)
+        except DecodeError:
+            raise AkaError(
+                v1.ERROR_REASON_INVALID_VALUE,
+                f"The message is no {self.request.DESCRIPTOR.full_name}: it cannot be decoded, or a string in it is"
+                " not UTF-8",
+            ) from None
 
 
 Methods = Mapping[str, Method]
@@ -55,17 +78,21 @@ def _methods(service: ServiceDescriptor, *methods: tuple[str, tuple[str, ...], C
         name: Method(
             service.full_name,
             name,
-            GetMessageClass(service.methods_by_name[name].input_type),
-            GetMessageClass(service.methods_by_name[name].output_type),
+            GetMessageClass(described.input_type),
+            GetMessageClass(described.output_type),
             permissions,
             cost,
+            described.client_streaming,
+            described.server_streaming,
         )
         for name, permissions, cost in methods
+        for described in (service.methods_by_name[name],)
     }
 
 
 _READS: Final = ("profiles.read",)
 _WRITES: Final = ("aliases.write",)
+_EXPORTS: Final = ("profiles.export",)
 _KEYS: Final = ("keys.admin", "operator")
 _WORKSPACES: Final = ("operator",)
 
@@ -78,6 +105,8 @@ METHODS: Final = _methods(
     ("Resolve", _READS, _one),
     ("GetProfile", _READS, _one),
     ("DeleteAlias", _WRITES, _one),
+    ("ImportLinks", _WRITES, lambda request: len(request.links) or 1),
+    ("ExportLinks", _EXPORTS, _one),
 )
 
 ADMIN_METHODS: Final = _methods(

@@ -26,8 +26,11 @@ def write_token(listed: object, place: Any) -> str:
     return base64.urlsafe_b64encode(_seal(listed) + msgspec.json.encode(place)).decode().rstrip("=")
 
 
-def read_token(token: str, listed: object, kind: type[T]) -> T | None:
-    """Return the place, None where there is no token; INVALID_VALUE for one of another list's, or none of aka's."""
+def read_token(token: str, listed: object, kind: type[T], *, field: str = "page_token") -> T | None:
+    """Return the place, None where there is no token; INVALID_VALUE for one of another list's, or none of aka's.
+
+    `field` is the token's, for the error.
+    """
     if not token:
         return None
     seal = _seal(listed)
@@ -37,7 +40,7 @@ def read_token(token: str, listed: object, kind: type[T]) -> T | None:
             raise ValueError
         return msgspec.json.decode(decoded[len(seal) :], type=kind)
     except (ValueError, msgspec.DecodeError):
-        raise invalid_value("page_token", "is no next_page_token of this list's; begin again without it") from None
+        raise invalid_value(field, "is no token that this list gave; begin again without it") from None
 
 
 def _seal(listed: object) -> bytes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from aka.server.errors import AkaError, internal, server_stopping
 from aka.server.keys import KeyRing
@@ -15,6 +15,7 @@ from aka.server.methods import SERVICES, Method
 from aka.server.request_ids import given_or_new
 from aka.server.service import Session
 from aka.server.store.store import ApiKey
+from aka.server.streams import Send, received, send_all
 from aka.server.trace_context import TraceContext
 from aka.server.watch import Watch, Watched
 from aka.v1 import alias_service_pb2 as v1
@@ -39,6 +40,7 @@ class Reply(NamedTuple):
     """A call's end: the response or the error, and the trailing metadata that goes with either."""
 
     result: Message | AkaError
+    """Of a stream that was sent to its end: an empty response."""
     request_id: str
     trailers: Trailers
 
@@ -58,7 +60,7 @@ class Pipeline:
         """The methods that are served."""
         self._keys = keys
         self._limiter = limiter
-        self._handlers: dict[Method, Callable[[Any, Session], Awaitable[Message]]] = {
+        self._handlers: dict[Method, Callable[[Any, Session], Any]] = {
             method: getattr(servicer, name)
             for service, servicer in servicers.items()
             for name, method in SERVICES[service].items()
@@ -66,13 +68,17 @@ class Pipeline:
         self._watch = Watch(self._handlers, spans)
         self.metrics = self._watch.metrics
         """What came of the calls so far."""
-        self.stopping = False
-        """Whether calls are refused, since the server stops."""
+        self.stopping = asyncio.Event()
+        """Set while calls are refused, since the server stops. Streams under way end then, in order."""
         self.last_call = 0.0
         """When the newest call came, on the event loop's clock."""
 
-    async def serve(self, method: Method, body: bytes | Message, incoming: Incoming) -> Reply:
-        """Serve one call, and never raise but for a cancelled caller."""
+    async def serve(self, method: Method, body: Any, incoming: Incoming, send: Send | None = None) -> Reply:
+        """Serve one call, and never raise but for a cancelled caller.
+
+        `body` is a message, encoded or not; where the method takes a stream, an async iterator of encoded ones. Where
+        it gives a stream, `send` sends one of its messages.
+        """
         request_id = given_or_new(incoming.request_id)
         watched = Watched(self._watch, method, request_id, incoming.deadline, incoming.trace)
         trailers: Trailers = (("x-request-id", request_id),)
@@ -80,14 +86,20 @@ class Pipeline:
         result: Message | AkaError | None = None
         now = self.last_call = asyncio.get_running_loop().time()
         try:
-            if self.stopping:
+            if self.stopping.is_set():
                 raise server_stopping()
             key = self._keys.known(incoming.authorization, now) or await self._keys.check(incoming.authorization)
-            request = self._admit(method, key, body)
-            if self._limiter is not None:
-                trailers += _limit_trailers(self._limiter.take(key.id, method.cost(request)))
+            _permit(method, key)
             session = Session(method, key, request_id, incoming.deadline)
-            result = await self._handlers[method](request, session)
+            if method.is_unary:
+                request = method.decode(body)
+                if self._limiter is not None:
+                    trailers += _limit_trailers(self._limiter.take(key.id, method.cost(request)))
+                result = await self._handlers[method](request, session)
+            else:
+                result = await self._stream(body, session, incoming.authorization, send)
+                if self._limiter is not None:
+                    trailers += _limit_trailers(self._limiter.standing(key.id))
         except AkaError as refusal:
             if key is not None and self._limiter is not None:  # counted or not
                 trailers = trailers[:1] + _limit_trailers(self._limiter.standing(key.id))
@@ -99,24 +111,34 @@ class Pipeline:
             watched.end(result, key)
         return Reply(result, request_id, trailers)
 
-    def _admit(self, method: Method, key: ApiKey, body: bytes | Message) -> Message:
-        """Return the request of a key that may make it."""
-        if key.permissions.isdisjoint(method.permissions):
-            raise AkaError(
-                v1.ERROR_REASON_PERMISSION_MISSING,
-                f"The API key lacks the permission {' or '.join(method.permissions)}, which {method.name} needs",
-                permission=method.permissions[0],
-            )
-        if isinstance(body, Message):
-            return body
-        try:
-            return method.request.FromString(body)
-        except DecodeError:
-            raise AkaError(
-                v1.ERROR_REASON_INVALID_VALUE,
-                f"The message is no {method.request.DESCRIPTOR.full_name}: it cannot be decoded, or a string in it"
-                " is not UTF-8",
-            ) from None
+    async def _stream(self, body: Any, session: Session, authorization: str | None, send: Send | None) -> Message:
+        """Serve a call that is a stream, each message of which is guarded like a call."""
+        method, handler = session.method, self._handlers[session.method]
+
+        async def guard(cost: int) -> None:
+            if self._keys.known(authorization, asyncio.get_running_loop().time()) is None:
+                await self._keys.check(authorization)
+            if self._limiter is not None:
+                self._limiter.take(session.key.id, cost)
+
+        if method.takes_stream:
+            result: Message = await handler(received(body, method, guard, self.stopping), session)
+            return result
+        request = method.decode(body)
+        await guard(method.cost(request))
+        assert send is not None, "what gives a stream comes by a transport that sends one"
+        await send_all(handler(request, session), send, guard, self.stopping)
+        return method.response()
+
+
+def _permit(method: Method, key: ApiKey) -> None:
+    """Raise PERMISSION_MISSING where a key may not make a call."""
+    if key.permissions.isdisjoint(method.permissions):
+        raise AkaError(
+            v1.ERROR_REASON_PERMISSION_MISSING,
+            f"The API key lacks the permission {' or '.join(method.permissions)}, which {method.name} needs",
+            permission=method.permissions[0],
+        )
 
 
 def _limit_trailers(standing: Standing) -> Trailers:

@@ -1,19 +1,27 @@
 """The use cases: who asks, with which decisions, and what of it is done only once."""
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar, cast
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from google.protobuf.message import Message
 
 from aka.server.domain.graph import Decision
 from aka.server.domain.identifiers import Identifier, Key, checked_uuid
+from aka.server.domain.rules import Answer
 from aka.server.errors import AkaError
 from aka.server.methods import ChangeRequest, Method
-from aka.server.store.store import AnsweredBefore, ApiKey, Caller, Living, Once, ProfilePage, Store
+from aka.server.store.group import MAX_DECISIONS
+from aka.server.store.store import AnsweredBefore, ApiKey, Caller, Living, Once, ProfilePage, Store, StoredLink
 from aka.v1 import alias_service_pb2 as v1
 
 M = TypeVar("M", bound=Message)
+
+AT_ONCE: Final = MAX_DECISIONS // 4
+"""Links of an import that are done in one transaction: what bulk work gets of a group while calls wait."""
+MAX_REFUSED: Final = 1000
+"""Refused links that end an import: with more, its answer would be larger than a message may be."""
 
 
 class Session(NamedTuple):
@@ -29,6 +37,35 @@ class Session(NamedTuple):
     def may(self, permission: str) -> bool:
         """Whether the call's key has a permission."""
         return permission in self.key.permissions
+
+
+class LinkBatch(NamedTuple):
+    """Some of the links that are to be imported."""
+
+    decisions: Sequence[Decision[Answer]]
+    validate_only: bool
+
+
+class Imported:
+    """What became of the links of an import so far."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        """How many were done or refused."""
+        self.complete = False
+        """Whether these are all."""
+        self.outcomes: Counter[v1.Outcome.ValueType] = Counter()
+        self.refused: list[tuple[int, AkaError]] = []
+        """The places of those that were refused, from 0, and why."""
+
+    def add(self, results: Sequence[Answer | AkaError]) -> None:
+        """Note what became of the next ones."""
+        for place, result in enumerate(results, self.received):
+            if isinstance(result, AkaError):
+                self.refused.append((place, result))
+            else:
+                self.outcomes[result.outcome] += 1
+        self.received += len(results)
 
 
 class Service:
@@ -57,6 +94,34 @@ class Service:
             return respond(await self._store.transact(session.key.workspace, decisions, by))
         except AnsweredBefore as before:
             return cast("M", session.method.response.FromString(before.answer))
+
+    async def import_links(self, session: Session, batches: AsyncIterator[LinkBatch]) -> Imported:
+        """Run the decisions of links in order, until there are no more, or something keeps it from going on.
+
+        Raises what that is where nothing was done yet.
+        """
+        imported = Imported()
+        try:
+            async for decisions, validate_only in batches:
+                by = Caller(session.key.id, session.request_id, session.deadline, validate_only)
+                for start in range(0, len(decisions), AT_ONCE):
+                    piece = decisions[start : start + AT_ONCE]
+                    imported.add(await self._store.transact(session.key.workspace, piece, by))
+                    if len(imported.refused) >= MAX_REFUSED:
+                        return imported
+            imported.complete = True
+        except AkaError:
+            if not imported.received:
+                raise
+        return imported
+
+    async def export_links(
+        self, session: Session, after: Identifier | None, limit: int
+    ) -> AsyncIterator[Sequence[StoredLink]]:
+        """Return all links behind an identifier, in pages that are read one by one."""
+        while links := await self._store.list_links(session.key.workspace, after, limit, session.deadline):
+            yield links
+            after = links[-1].identifier
 
     async def resolve(self, session: Session, keys: Collection[Key], *, eventual: bool = False) -> Mapping[Key, Living]:
         """Return whose the keys are; those that are nobody's are not in it. What is `eventual` may be late."""

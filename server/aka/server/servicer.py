@@ -1,8 +1,9 @@
 """The face of the service: each RPC translates its request, makes one call, and translates the answer."""
 
+from collections.abc import AsyncIterator
 from functools import partial
 
-from aka.server import messages
+from aka.server import link_messages, messages
 from aka.server.domain.rules import Rules
 from aka.server.service import Service, Session
 from aka.v1 import alias_service_pb2 as v1
@@ -53,3 +54,18 @@ class AliasServicer:
         """Unlink one identifier."""
         decision = messages.delete_alias(request)
         return await self._service.change(session, request, [decision], messages.delete_alias_response)
+
+    async def ImportLinks(
+        self, requests: AsyncIterator[v1.ImportLinksRequest], session: Session
+    ) -> v1.ImportLinksResponse:
+        """Link what a stream brings."""
+        batches = link_messages.import_links(requests, self._rules, may_merge=session.may("profiles.merge"))
+        return link_messages.import_links_response(await self._service.import_links(session, batches))
+
+    async def ExportLinks(
+        self, request: v1.ExportLinksRequest, session: Session
+    ) -> AsyncIterator[v1.ExportLinksResponse]:
+        """Send all links."""
+        after = link_messages.export_links(request)
+        async for links in self._service.export_links(session, after, link_messages.MAX_LINKS):
+            yield link_messages.export_links_response(links)

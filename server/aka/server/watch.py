@@ -34,13 +34,14 @@ class Watch:
 
     def __init__(self, methods: Collection[Method], spans: Spans | None) -> None:
         self.outcomes = {method: Outcomes() for method in methods}
-        self.batches = frozenset(method for method in methods if _answers_items(method))
+        self.batches = {method: field for method in methods if (field := _refusals_field(method))}
+        """Of methods whose answer is OK though a part is refused, the field that has the parts, each with a reason."""
         named = {(method.service, method.name): outcomes for method, outcomes in self.outcomes.items()}
         self.metrics = CallMetrics(named, refusals=defaultdict(int))
         """What came of the calls so far."""
         self.spans = spans
-        self.tell_from = 0.0 if logs.tells_all() else SLOW
-        """Seconds from which on a call is logged."""
+        self.tells_all = logs.tells_all()
+        """Whether every call is logged, and not slow ones alone."""
 
 
 class Watched:
@@ -77,15 +78,16 @@ class Watched:
         else:
             code = code_pb2.OK
             if self._method in watch.batches:
-                for item in result.results:  # type: ignore[attr-defined]
+                for item in getattr(result, watch.batches[self._method]):
                     if item.reason:
                         watch.metrics.refusals[item.reason] += 1
         watch.outcomes[self._method].count(code, seconds)
         if self._span is not None:
             self._span.end(code, reason)
-        if seconds >= watch.tell_from:
+        slow = seconds >= SLOW and self._method.is_unary  # a stream takes the time that it takes
+        if slow or watch.tells_all:
             logs.call(
-                slow=seconds >= SLOW,
+                slow=slow,
                 service=self._method.service,
                 method=self._method.name,
                 code=code_pb2.Code.Name(code),
@@ -108,6 +110,8 @@ class Watched:
         return int(code_pb2.DEADLINE_EXCEEDED if late else code_pb2.CANCELLED)
 
 
-def _answers_items(method: Method) -> bool:
-    results = method.response.DESCRIPTOR.fields_by_name.get("results")
-    return results is not None and results.message_type is v1.ItemResult.DESCRIPTOR
+def _refusals_field(method: Method) -> str | None:
+    for field in method.response.DESCRIPTOR.fields:
+        if field.message_type in (v1.ItemResult.DESCRIPTOR, v1.RefusedLink.DESCRIPTOR):
+            return str(field.name)
+    return None

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from aka.server.domain.changes import Change, Created, Identified, Linked
 from aka.server.domain.graph import Graph, Profile
 from aka.server.domain.identifiers import Identifier, Key, ProfileId, uuid_text
+from aka.server.domain.joining import Joining, named_profiles
 from aka.server.domain.rules import Answer, Rules, answer, self_alias
 from aka.server.errors import AkaError
 from aka.v1 import alias_service_pb2 as v1
@@ -57,7 +58,7 @@ class Alias(NamedTuple):
         if user is None:
             return self._with_new_user(graph, other)
         if other is None:
-            named = _named(user, None)
+            named = named_profiles(user, None)
             self.rules.refuse_reserved(self.alias, "alias_id", **named)
             linked = self.rules.link(graph, user, self.alias, anonymous=False, **named)
             return answer(v1.OUTCOME_LINKED, user), (linked,)
@@ -72,7 +73,7 @@ class Alias(NamedTuple):
                 "No profile has this primary_user_id; it is a profile id that aka gave, not an id of yours",
                 profile_id=uuid_text(self.user),
             )
-        named = _named(None, other)
+        named = named_profiles(None, other)
         if not self.create_missing:
             raise AkaError(
                 v1.ERROR_REASON_USER_NOT_FOUND,
@@ -86,51 +87,18 @@ class Alias(NamedTuple):
             profile = graph.new_profile_id()
             changes = Created(profile, self.user, True, False), Linked(profile, self.alias, False)
             return Answer(v1.OUTCOME_CREATED, profile, self.user.name), changes
-        self._refuse_by_policy(None, other, both_identified=other.identified)
+        self._joining.refuse(self.alias, None, other, both_identified=other.identified)
         linked = self.rules.link(graph, other, self.user, anonymous=False, **named)
         if other.identified:
             return answer(v1.OUTCOME_LINKED, other), (linked,)
         identified = Identified(other.id, self.user, False)
         return Answer(v1.OUTCOME_IDENTIFIED, other.id, self.user.name), (linked, identified)
 
+    @property
+    def _joining(self) -> Joining:
+        return Joining(self.policy, self.may_merge)
+
     def _merge(self, graph: Graph, user: Profile, other: Profile) -> tuple[Answer, tuple[Change, ...]]:
-        both_identified = user.identified and other.identified
-        self._refuse_by_policy(user, other, both_identified=both_identified)
-        named = _named(user, other)
-        if both_identified and not self.may_merge:
-            raise AkaError(
-                v1.ERROR_REASON_PERMISSION_MISSING,
-                "The key lacks the permission profiles.merge, which joining two identified profiles needs",
-                permission="profiles.merge",
-                **named,
-            )
-        survivor, loser = (other, user) if other.identified and not user.identified else (user, other)
-        merged = self.rules.merge(graph, loser, survivor, orphaned=False, **named)
-        return answer(v1.OUTCOME_MERGED, survivor)._replace(merged=loser.id), (merged,)
-
-    def _refuse_by_policy(self, user: Profile | None, other: Profile, *, both_identified: bool) -> None:
-        if self.policy == v1.MERGE_POLICY_NEVER:
-            raise AkaError(
-                v1.ERROR_REASON_ALIAS_TAKEN,
-                f"The alias_id {self.alias.name!r} is on another profile, and merge_policy NEVER joins none",
-                alias_id=self.alias.name,
-                **_named(user, other),
-            )
-        if both_identified and self.policy != v1.MERGE_POLICY_ALWAYS:
-            raise AkaError(
-                v1.ERROR_REASON_IDENTIFIED_PROFILE,
-                f"The alias_id {self.alias.name!r} is on another identified profile;"
-                " merge_policy ALWAYS would join the two",
-                alias_id=self.alias.name,
-                **_named(user, other),
-            )
-
-
-def _named(user: Profile | None, other: Profile | None) -> dict[str, str]:
-    """Return the profiles, those that there are, as the metadata of a refusal names them."""
-    named = {}
-    if user is not None:
-        named["user_profile_id"] = uuid_text(user.id)
-    if other is not None:
-        named["alias_profile_id"] = uuid_text(other.id)
-    return named
+        merged = self._joining.merge(graph, self.rules, self.alias, user, other)
+        survivor = user if merged.survivor == user.id else other
+        return answer(v1.OUTCOME_MERGED, survivor)._replace(merged=merged.loser), (merged,)

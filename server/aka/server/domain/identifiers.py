@@ -65,6 +65,14 @@ def checked_profile_id(value: str, field: str) -> ProfileId:
     return ProfileId(checked_uuid(value, field))
 
 
+def checked_uuidv7(value: str, field: str) -> ProfileId:
+    """Return the profile id that `value` writes, which a profile may be given; INVALID_VALUE where it is no UUIDv7."""
+    profile_id = checked_profile_id(value, field)
+    if profile_id[6] >> 4 != 7 or profile_id[8] >> 6 != 0b10:
+        raise invalid_value(field, "is no UUIDv7, as profile ids are; leave it out to have one made")
+    return profile_id
+
+
 def uuid_text(value: bytes) -> str:
     """Write 16 bytes as a UUID in lower case."""
     digits = value.hex()

@@ -24,17 +24,20 @@ from aka.v1 import alias_service_pb2 as v1
 JSON: Final = "application/json"
 PROTO: Final = "application/proto"
 
+_SERVICES: Final = (
+    v1.DESCRIPTOR.services_by_name["AliasService"],
+    admin_v1.DESCRIPTOR.services_by_name["AdminService"],
+)
+
 SERVICES: Final = {
     service.full_name: {
         method.name: (GetMessageClass(method.input_type), GetMessageClass(method.output_type))
         for method in service.methods
+        if not (method.client_streaming or method.server_streaming)
     }
-    for service in (
-        v1.DESCRIPTOR.services_by_name["AliasService"],
-        admin_v1.DESCRIPTOR.services_by_name["AdminService"],
-    )
+    for service in _SERVICES
 }
-"""The request's and the response's class of each RPC of each service."""
+"""The request's and the response's class of each RPC of each service that is no stream."""
 
 EXAMPLES: Final = {
     "Alias": {"user_id": "user_123", "alias_id": "legacy_999"},
@@ -174,7 +177,9 @@ def error(codes: Sequence[str]) -> Schema:
 
 
 def unknown_method(service: str, name: str) -> Refusal:
-    """Say that there is no such RPC."""
+    """Say that there is no such RPC, or that it is a stream."""
+    if any(service == known.full_name and name in known.methods_by_name for known in _SERVICES):
+        return _unimplemented(f"{name} is a stream, which only gRPC serves")
     return _unimplemented(f"{service} has no method {name}")
 
 

@@ -21,3 +21,11 @@ class Page(NamedTuple):
     key: Key
     after: Identifier | None
     limit: int
+
+
+class Links(NamedTuple):
+    """A page of a workspace's links."""
+
+    workspace: Workspace
+    after: Identifier | None
+    limit: int

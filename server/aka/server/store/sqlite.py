@@ -19,7 +19,7 @@ from aka.server.metrics import SECONDS, Histogram, Phase, StoreMetrics
 from aka.server.store import sqlite_keys
 from aka.server.store.deciding import Call
 from aka.server.store.group import Grouped
-from aka.server.store.lookups import Lookup, Page
+from aka.server.store.lookups import Links, Lookup, Page
 from aka.server.store.sqlite_changes import forget_answers
 from aka.server.store.sqlite_connection import Connection, Glance
 from aka.server.store.sqlite_file import MEMORY, Ownership, own
@@ -34,6 +34,7 @@ from aka.server.store.store import (
     NamedWorkspace,
     NewApiKey,
     ProfilePage,
+    StoredLink,
     Workspace,
 )
 
@@ -61,7 +62,7 @@ class SqliteStore:
         self._commits = Histogram(SECONDS)
         self._committed: Counter[type[Change]] = Counter(dict.fromkeys(get_args(Change), 0))
         self._changes: Grouped[Call | Errand, Any] = Grouped(self._run_changes, spans)
-        self._reads: Grouped[Lookup | Page, Any] = Grouped(self._run_reads, spans)
+        self._reads: Grouped[Lookup | Page | Links, Any] = Grouped(self._run_reads, spans)
 
     @classmethod
     async def open(cls, path: str, spans: Spans | None = None) -> Self:
@@ -113,6 +114,15 @@ class SqliteStore:
             Page(workspace, key, after, limit), decisions=1, keys=limit, deadline=deadline
         )
         return page
+
+    async def list_links(
+        self, workspace: Workspace, after: Identifier | None, limit: int, deadline: float | None
+    ) -> Sequence[StoredLink]:
+        """See `Store.list_links`."""
+        links: Sequence[StoredLink] = await self._reads.submit(
+            Links(workspace, after, limit), decisions=1, keys=limit, deadline=deadline
+        )
+        return links
 
     async def transact(self, workspace: Workspace, decisions: Sequence[Decision[Any]], by: Caller) -> list[Any]:
         """See `Store.transact`. Calls that wait are committed together."""
@@ -203,7 +213,7 @@ class SqliteStore:
         self._trace(*done.phases, commit)
         return done.results
 
-    async def _run_reads(self, reads: Sequence[Lookup | Page]) -> Sequence[Any]:
+    async def _run_reads(self, reads: Sequence[Lookup | Page | Links]) -> Sequence[Any]:
         began = perf_counter()
         results = await self._reader.run(lambda connection: read(connection, reads))
         self._trace(Phase("load", began, perf_counter()))

@@ -12,7 +12,7 @@ import msgspec
 
 from aka.server.domain.graph import Graph, Link, Profile
 from aka.server.domain.identifiers import Identifier, Key, ProfileId
-from aka.server.store.store import Kept, ProfilePage, Workspace
+from aka.server.store.store import Kept, ProfilePage, StoredLink, Workspace
 
 _HEADER: Final = "s.id, s.primary_id, s.identifiers, s.user_aliases, s.tombstones, s.created_at, s.updated_at"
 _LINK: Final = "i.label, i.name, i.origin, i.anonymous, i.linked_at"
@@ -64,6 +64,10 @@ _PAGE: Final = f"""
 _KEPT: Final = f"""
     SELECT w.id, a.method, a.fingerprint, a.answer FROM {WANTED}
     CROSS JOIN answers a ON a.workspace = ?1 AND a.request_id = w.id AND a.at > ?4
+"""
+_LINKS: Final = f"""
+    SELECT i.label, i.name, i.anonymous, i.linked_at, s.id, s.primary_id FROM identifiers i {_SURVIVOR}
+    WHERE i.workspace = ?1 AND (i.label, i.name) > (?2, ?3) ORDER BY i.label, i.name LIMIT ?4
 """
 _TOMBSTONES: Final = """
     SELECT id FROM profiles WHERE workspace = ?1 AND survivor = ?2 AND parent IS NOT NULL
@@ -140,6 +144,14 @@ def load_page(
         len(rows) > limit,
         [tombstone for (tombstone,) in connection.execute(_TOMBSTONES, (workspace, profile.id))],
     )
+
+
+def load_links(
+    connection: sqlite3.Connection, workspace: Workspace, after: Identifier | None, limit: int
+) -> list[StoredLink]:
+    """Return links in the order of their identifiers."""
+    rows = connection.execute(_LINKS, (workspace, *(after or ("", "")), limit))
+    return [StoredLink(Identifier(label, name), bool(anonymous), *rest) for label, name, anonymous, *rest in rows]
 
 
 def load_kept(

@@ -14,11 +14,11 @@ from aka.server.domain.identifiers import Key
 from aka.server.errors import AkaError
 from aka.server.metrics import Phase
 from aka.server.store.deciding import Call, Decided, Verdict, decide, new_profile_id
-from aka.server.store.lookups import Lookup, Page
+from aka.server.store.lookups import Links, Lookup, Page
 from aka.server.store.sqlite_changes import write
 from aka.server.store.sqlite_connection import TooLong
 from aka.server.store.sqlite_file import roll_back
-from aka.server.store.sqlite_graph import load, load_kept, load_labels, load_page
+from aka.server.store.sqlite_graph import load, load_kept, load_labels, load_links, load_page
 from aka.server.store.sqlite_resolve import resolve
 from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, Living, Workspace
 
@@ -92,7 +92,7 @@ def look_up(connection: sqlite3.Connection, workspace: Workspace, keys: Collecti
         roll_back(connection)
 
 
-def read(connection: sqlite3.Connection, reads: Sequence[Lookup | Page]) -> Sequence[Any]:
+def read(connection: sqlite3.Connection, reads: Sequence[Lookup | Page | Links]) -> Sequence[Any]:
     """Return what a group of reads finds, all in one snapshot."""
     connection.execute("BEGIN")  # one snapshot for all
     try:
@@ -103,6 +103,8 @@ def read(connection: sqlite3.Connection, reads: Sequence[Lookup | Page]) -> Sequ
                 each = reads[place]
                 if isinstance(each, Lookup):
                     lookups[place] = each
+                elif isinstance(each, Links):
+                    results[place] = load_links(connection, workspace, each.after, each.limit)
                 else:
                     results[place] = load_page(connection, workspace, each.key, each.after, each.limit)
             keys = dict.fromkeys(key for lookup in lookups.values() for key in lookup.keys)
@@ -112,7 +114,7 @@ def read(connection: sqlite3.Connection, reads: Sequence[Lookup | Page]) -> Sequ
         roll_back(connection)
 
 
-def _by_workspace(calls: Sequence[Call | Lookup | Page]) -> dict[Workspace, list[int]]:
+def _by_workspace(calls: Sequence[Call | Lookup | Page | Links]) -> dict[Workspace, list[int]]:
     places: dict[Workspace, list[int]] = {}
     for place, call in enumerate(calls):
         places.setdefault(call.workspace, []).append(place)

@@ -106,6 +106,19 @@ class NamedWorkspace(NamedTuple):
     created_at: int
 
 
+class StoredLink(NamedTuple):
+    """A link as it is listed."""
+
+    identifier: Identifier
+    anonymous: bool
+    """It came as an `anonymous_id`."""
+    linked_at: int
+    profile_id: ProfileId
+    """The living profile that it resolves to."""
+    primary: str | None
+    """That profile's primary id."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProfilePage:
     """A living profile and some of its identifiers, in (label, name) order."""
@@ -155,6 +168,15 @@ class Store(Protocol):
         """Return the profile of a key with at most `limit` identifiers after `after`; None where it is nobody's.
 
         `eventual` as in `resolve`.
+        """
+        ...
+
+    async def list_links(
+        self, workspace: Workspace, after: Identifier | None, limit: int, deadline: float | None
+    ) -> Sequence[StoredLink]:
+        """Return a workspace's links in (label, name) order, byte for byte: at most `limit` whose are after `after`.
+
+        They are of one moment, and what is asked for next is of another.
         """
         ...
 
