@@ -12,9 +12,11 @@ from aka.server.domain.create_aliases import CreateAlias
 from aka.server.domain.delete_alias import DeleteAlias
 from aka.server.domain.identifiers import Identifier, Key, ProfileId
 from aka.server.domain.identify import Identify
+from aka.server.domain.import_link import ImportLink
+from aka.server.domain.joining import Joining
 from aka.v1 import alias_service_pb2 as v1
 
-Command = Alias | Identify | CreateAlias | DeleteAlias
+Command = Alias | Identify | CreateAlias | DeleteAlias | ImportLink
 
 
 class Refused(Exception):
@@ -120,6 +122,9 @@ class Model:
                 return self.create_alias(command)
             case DeleteAlias():
                 return self.delete_alias(command)
+            case ImportLink():
+                self.copy().import_link(command)  # which may refuse it half-way
+                return self.import_link(command)
 
     def alias(self, asked: Alias) -> Answer:
         user, alias = asked.user, asked.alias
@@ -237,6 +242,65 @@ class Model:
         profile.identifiers.remove(asked.alias)
         profile.anonymous_ids.discard(asked.alias)
         return profile
+
+    def import_link(self, asked: ImportLink) -> Answer:
+        user, alias = asked.user, asked.alias
+        if user is not None and user == alias:
+            raise Refused("SELF_ALIAS")
+        known = None if user is None else self.find(user)
+        theirs = None if alias is None else self.find(alias)
+        if known is not None and known.identified and (alias is None or theirs is known):
+            return _answer(v1.OUTCOME_ALREADY_LINKED, known)
+        named = None if asked.profile_id is None else self.find(asked.profile_id)
+        if known is not None and named is not None and known is not named:
+            raise Refused("NOT_ON_PROFILE")
+        owner, outcome = known or named, v1.OUTCOME_ALREADY_LINKED
+
+        if owner is None and theirs is not None:
+            if user is not None:
+                self._refuse_by_policy(asked.joining, both_identified=theirs.identified)
+            elif asked.profile_id is not None:
+                raise Refused("ALIAS_TAKEN")
+            owner = theirs
+        if owner is None:
+            identifiers = [each for each in (user, alias) if each is not None]
+            for identifier in identifiers:
+                self._refuse_reserved(identifier)
+            owner, outcome = self._make(*identifiers, primary=user), v1.OUTCOME_CREATED
+            owner.id = asked.profile_id
+            if alias is not None and asked.anonymous:
+                owner.anonymous_ids.add(alias)
+            return _answer(outcome, owner)
+        if user is not None and known is None:
+            if owner is named and owner.identified and asked.joining.policy != v1.MERGE_POLICY_ALWAYS:
+                raise Refused("IDENTIFIED_PROFILE")
+            self._refuse_reserved(user)
+            self._link(owner, user)
+            outcome = v1.OUTCOME_LINKED
+        if user is not None and not owner.identified:
+            self._become_primary(owner, user)
+            outcome = v1.OUTCOME_IDENTIFIED
+        if alias is None or theirs is owner:
+            return _answer(outcome, owner)
+        if theirs is None:
+            self._refuse_reserved(alias)
+            self._link(owner, alias)
+            if asked.anonymous:
+                owner.anonymous_ids.add(alias)
+            return _answer(v1.OUTCOME_LINKED if outcome == v1.OUTCOME_ALREADY_LINKED else outcome, owner)
+        both_identified = owner.identified and theirs.identified
+        self._refuse_by_policy(asked.joining, both_identified=both_identified)
+        if both_identified and not asked.joining.may_merge:
+            raise Refused("PERMISSION_MISSING")
+        survivor, loser = (theirs, owner) if theirs.identified and not owner.identified else (owner, theirs)
+        self._merge(loser, survivor, orphaned=False)
+        return _answer(v1.OUTCOME_MERGED, survivor, loser)
+
+    def _refuse_by_policy(self, joining: Joining, *, both_identified: bool) -> None:
+        if joining.policy == v1.MERGE_POLICY_NEVER:
+            raise Refused("ALIAS_TAKEN")
+        if both_identified and joining.policy != v1.MERGE_POLICY_ALWAYS:
+            raise Refused("IDENTIFIED_PROFILE")
 
     def _make(self, *identifiers: Identifier, primary: Identifier | None = None) -> Profile:
         profile = Profile(self.now, primary=primary, identifiers=set(identifiers))

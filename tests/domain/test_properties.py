@@ -15,6 +15,8 @@ from aka.server.domain.create_aliases import CreateAlias
 from aka.server.domain.delete_alias import DeleteAlias
 from aka.server.domain.identifiers import Identifier, Key, ProfileId, id_of, uuid_text
 from aka.server.domain.identify import Identify
+from aka.server.domain.import_link import ImportLink
+from aka.server.domain.joining import Joining
 from aka.server.domain.journal import Counts, History
 from aka.server.domain.reserved import ReservedList
 from aka.server.domain.rules import Answer, Rules
@@ -72,11 +74,20 @@ create_aliases = _drawn(
 delete_aliases = _drawn(
     [DeleteAlias(*parts) for parts in product([*IDS, *PAIRS, *PAIRS], [*[None] * 12, *NTH], EITHER)]
 )
-commands: st.SearchStrategy[Command] = st.one_of(aliases, identifies, create_aliases, delete_aliases)
+import_links = _drawn(
+    [
+        ImportLink(profile, user, alias, anonymous and alias is not None and alias.is_id, Joining(*joining), UNSET)
+        for joining in product(v1.MergePolicy.values(), EITHER)
+        for profile, user, alias, anonymous in product([None, *NTH], [None, *IDS], [None, *IDS, *PAIRS], EITHER)
+        if (user or alias) is not None and (user != alias or user == SELF)
+    ]
+)
+commands: st.SearchStrategy[Command] = st.one_of(aliases, identifies, create_aliases, delete_aliases, import_links)
 batches: st.SearchStrategy[Sequence[Command]] = st.one_of(
     st.lists(aliases, min_size=2, max_size=6),
     st.lists(identifies, min_size=2, max_size=6),
     st.lists(create_aliases, min_size=2, max_size=6),
+    st.lists(import_links, min_size=2, max_size=6),
 )
 callers = st.tuples(
     st.lists(commands, min_size=1, max_size=1) | batches | st.tuples(delete_aliases),
@@ -182,8 +193,14 @@ class Service(RuleBasedStateMachine):
                 assert result.profile_id is not None
                 assert model.find(result.profile_id) is None, "the profile id is another profile's"
                 expected.profile.id = result.profile_id
-            merged = expected.merged.id if expected.merged else None
-            assert result == Answer(expected.outcome, expected.profile.id, expected.user_id, merged)
+            now, merged = (self._told(each, validate_only) for each in (expected.profile, expected.merged))
+            assert result == Answer(expected.outcome, now, expected.user_id, merged)
+
+    def _told(self, profile: Profile | None, validate_only: bool) -> ProfileId | None:
+        """Return the profile id that an answer tells: none of what was only tried out."""
+        if profile is None or profile.id is None or (validate_only and self.model.find(profile.id) is None):
+            return None
+        return profile.id
 
     def _meant(self, command: Command) -> Command:
         """Put the profile ids that there are for the numbers, and the rules in force."""
@@ -192,6 +209,8 @@ class Service(RuleBasedStateMachine):
                 return command._replace(profile_id=None if number is None else self._made(number))
             case Alias(user=user) if not isinstance(user, Identifier):
                 return command._replace(user=self._made(user), rules=self.in_force)
+            case ImportLink(profile_id=number) if number is not None:
+                return command._replace(profile_id=self._made(number), rules=self.in_force)
             case _:
                 return command._replace(rules=self.in_force)
 

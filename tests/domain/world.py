@@ -12,6 +12,8 @@ from aka.server.domain.delete_alias import DeleteAlias
 from aka.server.domain.graph import Decision, Graph, Link, Profile
 from aka.server.domain.identifiers import Identifier, Key, ProfileId, id_of
 from aka.server.domain.identify import Identify
+from aka.server.domain.import_link import ImportLink
+from aka.server.domain.joining import Joining
 from aka.server.domain.rules import Rules
 from aka.server.errors import AkaError
 from aka.server.store.deciding import Call, decide
@@ -241,6 +243,22 @@ def identify(
 def create_alias(alias: str | Identifier, external: str | None = None, *, rules: Rules = RULES) -> CreateAlias:
     """Return a CreateAlias of a user alias or of an anonymous id (a string)."""
     return CreateAlias(None if external is None else id_of(external), _identifier(alias), rules)
+
+
+def import_link(
+    user: str | None = None,
+    alias: str | Identifier | None = None,
+    *,
+    profile: ProfileId | None = None,
+    anonymous: bool = False,
+    policy: v1.MergePolicy.ValueType = v1.MERGE_POLICY_ANONYMOUS,
+    may_merge: bool = True,
+    rules: Rules = RULES,
+) -> ImportLink:
+    """Return an ImportLink of a user alias or of an id (a string)."""
+    joining = Joining(policy, may_merge, "anonymous_id" if anonymous else "alias_id")
+    linked = None if alias is None else _identifier(alias)
+    return ImportLink(profile, None if user is None else id_of(user), linked, anonymous, joining, rules)
 
 
 def delete_alias(

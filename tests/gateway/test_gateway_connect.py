@@ -61,8 +61,18 @@ def detail(answer: Any, kind: Any) -> Any:
     return kind.FromString(base64.b64decode(value + "=" * (-len(value) % 4), validate=True))
 
 
-async def test_calls_has_every_rpc() -> None:
-    assert CALLS.keys() == METHODS.keys() == connect.SERVICES["aka.v1.AliasService"].keys()
+STREAMS = [name for name, method in METHODS.items() if not method.is_unary]
+
+
+async def test_calls_has_every_rpc_that_is_no_stream() -> None:
+    assert CALLS.keys() == METHODS.keys() - STREAMS == connect.SERVICES["aka.v1.AliasService"].keys()
+
+
+@pytest.mark.parametrize("method", STREAMS)
+async def test_a_stream_is_told_to_be_for_grpc(gateway: Gateway, method: str) -> None:
+    answer = await gateway.call(method, {})
+    assert (answer.status_code, answer.json()["code"]) == (501, "unimplemented")
+    assert answer.json()["message"] == f"{method} is a stream, which only gRPC serves"
 
 
 @pytest.mark.parametrize("method", CALLS)

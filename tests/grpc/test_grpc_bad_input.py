@@ -69,7 +69,7 @@ async def serves(server: Server) -> bool:
 # Values.
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", sorted(METHODS.keys() - {"ExportLinks"}))
 async def test_an_empty_message_is_refused_at_its_first_required_field(wire: Wire, method: str) -> None:
     refusal = await wire.refused(method, b"")
     assert refusal.code == grpc.StatusCode.INVALID_ARGUMENT
@@ -81,6 +81,7 @@ async def test_an_empty_message_is_refused_at_its_first_required_field(wire: Wir
         ("BATCH_SIZE", "user_aliases"),
         ("BATCH_SIZE", "aliases_to_identify"),
         ("BATCH_SIZE", "identifiers"),
+        ("BATCH_SIZE", "links"),
     }
 
 

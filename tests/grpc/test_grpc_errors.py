@@ -69,12 +69,16 @@ class Raising:
     """A servicer whose every method raises the same."""
 
     def __init__(self, error: BaseException) -> None:
-        for method in METHODS:
-            setattr(self, method, self._fail)
+        for name, method in METHODS.items():
+            setattr(self, name, self._fail_in_a_stream if method.gives_stream else self._fail)
         self._error = error
 
     async def _fail(self, request: Any, session: Any) -> Any:
         raise self._error
+
+    async def _fail_in_a_stream(self, request: Any, session: Any) -> AsyncIterator[Any]:
+        raise self._error
+        yield
 
 
 @pytest.fixture

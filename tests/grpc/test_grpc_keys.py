@@ -12,7 +12,8 @@ from aka.server.keys import PERMISSIONS, looks_mistyped, new_secret
 from aka.server.methods import METHODS
 from tests.grpc.wire import KEY, Refused, Server, Wire, outcomes
 
-READS = {"Resolve", "GetProfile"}
+NEEDS = {"Resolve": "profiles.read", "GetProfile": "profiles.read", "ExportLinks": "profiles.export"}
+"""The permission that a method needs where it changes nothing."""
 
 BODIES: dict[str, dict[str, Any]] = {
     "Alias": {"user_id": "u", "alias_id": "a"},
@@ -22,6 +23,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "Resolve": {"identifiers": [{"id": "u"}]},
     "GetProfile": {"identifier": {"id": "u"}},
     "DeleteAlias": {"id": "b"},
+    "ImportLinks": {"links": [{"user_id": "u", "alias_id": "c"}]},
+    "ExportLinks": {},
 }
 """A good call of each RPC, for a user `u` with an alias `b`."""
 
@@ -141,7 +144,7 @@ async def test_a_new_key_is_good_at_once_though_it_was_unknown_before(server: Se
 async def test_a_call_needs_its_permission_and_no_other(server: Server, wire: Wire, method: str) -> None:
     await wire.identify("u")
     await wire("Alias", {"user_id": "u", "alias_id": "b"})
-    needed = "profiles.read" if method in READS else "aliases.write"
+    needed = NEEDS.get(method, "aliases.write")
     await wire.with_key(server.add_key(needed))(method, BODIES[method])
 
 
@@ -150,8 +153,8 @@ async def test_a_call_needs_its_permission_and_no_other(server: Server, wire: Wi
 async def test_a_call_without_its_permission_is_refused(
     server: Server, wire: Wire, method: str, validate_only: bool
 ) -> None:
-    needed = "profiles.read" if method in READS else "aliases.write"
-    body = BODIES[method] | ({"validate_only": True} if validate_only and method not in READS else {})
+    needed = NEEDS.get(method, "aliases.write")
+    body = BODIES[method] | ({"validate_only": True} if validate_only and method not in NEEDS else {})
     refusal = await wire.with_key(server.all_but(needed)).refused(method, body)
     assert (refusal.code, refusal.reason) == (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_MISSING")
     assert refusal.metadata == {"permission": needed}

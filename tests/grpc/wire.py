@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,12 +101,24 @@ class Wire:
         return Wire(self._channel, key)
 
     def start(self, method: str, body: Body, metadata: Metadata = (), within: float | None = 30) -> Any:
-        """Begin a call and return grpc's object for it, whose result is the response's bytes."""
+        """Begin a call and return grpc's object for it, whose result is the response's bytes.
+
+        A stream that is taken has the body as its one message. Of a stream that is given, the result is its messages
+        one after the other, which as bytes are one message with all that is repeated in them.
+        """
         sent = self.encoded(method, body)
         SUITE.send(body, self._key or "")
         if self._key is not None:
             metadata = (*metadata, ("authorization", f"Bearer {self._key}"))
-        stub: Any = self._channel.unary_unary(f"/{RPCS[method].service}/{method}")
+        path = f"/{RPCS[method].service}/{method}"
+        stub: Any
+        if RPCS[method].takes_stream:
+            stub = self._channel.stream_unary(path)
+            return stub(iter([sent]), metadata=metadata, timeout=within)
+        if RPCS[method].gives_stream:
+            stub = self._channel.unary_stream(path)
+            return _Joined(stub(sent, metadata=metadata, timeout=within))
+        stub = self._channel.unary_unary(path)
         return stub(sent, metadata=metadata, timeout=within)
 
     @staticmethod
@@ -302,6 +314,22 @@ async def wire_to(
     own = ("grpc.use_local_subchannel_pool", 1)
     async with grpc.aio.insecure_channel(server.address, options=[own, *options]) as channel:
         yield Wire(channel, key)
+
+
+class _Joined:
+    """A call that is answered with a stream, awaited as a whole."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    def __await__(self) -> Generator[Any, None, bytes]:
+        return self._read().__await__()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._call, name)
+
+    async def _read(self) -> bytes:
+        return b"".join([message async for message in self._call])
 
 
 def _detail(status: Status, kind: Any) -> Any:

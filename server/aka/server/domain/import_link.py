@@ -20,6 +20,7 @@ class ImportLink(NamedTuple):
 
     | case | answer |
     |---|---|
+    | all but `profile_id` is as it should be | ALREADY_LINKED |
     | `user` and `profile_id` are two profiles' | NOT_ON_PROFILE |
     | no alias | what was done with the user: CREATED, IDENTIFIED, LINKED, ALREADY_LINKED |
     | no owner, alias free | CREATED, with the given profile id |
@@ -56,6 +57,8 @@ class ImportLink(NamedTuple):
         if self.user is not None and self.user == self.alias:
             raise self_alias(self.joining.field)
         known = None if self.user is None else graph.find(self.user)
+        if known is not None and known.identified and (self.alias is None or graph.find(self.alias) == known):
+            return answer(v1.OUTCOME_ALREADY_LINKED, known), ()
         named = None if self.profile_id is None else graph.find(self.profile_id)
         owner = known or named
         if owner is None:
