@@ -77,8 +77,7 @@ class Raising:
         raise self._error
 
     async def _fail_in_a_stream(self, request: Any, session: Any) -> AsyncIterator[Any]:
-        raise self._error
-        yield
+        yield await self._fail(request, session)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from aka.server.domain.create_aliases import CreateAlias
 from aka.server.domain.delete_alias import DeleteAlias
 from aka.server.domain.identifiers import Identifier, Key, ProfileId
 from aka.server.domain.identify import Identify
+from aka.server.domain.import_link import ImportLink
 from aka.server.domain.rules import Rules
 from aka.v1 import alias_service_pb2 as v1
 from tests.domain.model import Answer, Command, Model, Profile, Refused
@@ -298,6 +299,8 @@ def _names(command: Command, reason: str) -> Mapping[str, Key | None]:
             return {"alias_profile_id": command.alias} | (
                 {} if reason == "NOT_ON_PROFILE" else {"profile_id": command.alias}
             )
+        case ImportLink():  # no history has one
+            return {}
 
 
 def _dead(model: Model) -> list[Profile]:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from aka.server.domain.graph import Decision, Graph, Profile
 from aka.server.domain.identifiers import Identifier, Key, ProfileId, id_of
 from aka.server.errors import AkaError
-from aka.server.store.store import Caller, Living, Once, ProfilePage, Store, Workspace
+from aka.server.store.store import Caller, Living, Once, ProfilePage, Store, StoredLink, Workspace
 
 T = TypeVar("T")
 
@@ -85,6 +85,10 @@ class Tenant:
         page = await self.store.read_profile(self.workspace, key, after, limit, None)
         assert page is not None, f"{key!r} is nobody's"
         return page
+
+    async def links(self, after: Identifier | None = None, limit: int = 1000) -> list[StoredLink]:
+        """Return a page of the workspace's links."""
+        return list(await self.store.list_links(self.workspace, after, limit, None))
 
     async def identifiers(self, key: str | Key) -> list[Identifier]:
         """Return all identifiers of a key's profile, which are at most 1000, in the store's order."""
