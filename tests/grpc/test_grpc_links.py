@@ -11,6 +11,7 @@ import structlog
 from aka.server import watch
 from aka.v1 import alias_service_pb2 as v1
 from tests.grpc.wire import UNKNOWN_UUID, Body, Refused, Server, Wire, serving, wire_to
+from tests.privacy import SUITE
 
 Links = list[dict[str, Any]]
 
@@ -24,6 +25,7 @@ async def imported(wire: Wire, *messages: Body | Links) -> v1.ImportLinksRespons
     call = wire.stream("ImportLinks")
     for message in messages:
         body: Any = {"links": message} if isinstance(message, list) else message
+        SUITE.send(body)
         await call.write(wire.encoded("ImportLinks", body))
     await call.done_writing()
     answer: v1.ImportLinksResponse = await call

@@ -140,7 +140,6 @@ class Wire:
         """Return a request as it is sent."""
         if isinstance(body, bytes):
             return body
-        SUITE.send(body)
         if isinstance(body, Mapping):
             body = json_format.ParseDict(dict(body), RPCS[method].request())
         return body.SerializeToString()

@@ -17,7 +17,7 @@ from aka.v1 import alias_service_pb2 as v1
 
 
 class LocalStub:
-    """A service's methods but its streams, each called as the generated stub's: `await stub.Alias(request, timeout=1)`."""
+    """A service's methods but its streams, each called as the generated stub's: `await stub.Alias(request)`."""
 
     def __init__(self, pipeline: Pipeline, methods: Methods) -> None:
         self._pipeline = pipeline

@@ -22,6 +22,7 @@ Document = dict[str, Any]
 _ABOUT: Final = """\
 Which profile is this identifier? Three vendors' documented endpoints, and every RPC of aka's contract as JSON by the
 Connect protocol's unary form (its requests are described in the contract's spelling, `user_id`; `userId` is taken too).
+Its streams, `ImportLinks` and `ExportLinks`, are served over gRPC alone.
 
 A request's body is looked at in this order: the JSON's shape, the key, its permission, its rate limit, the values.
 Unknown paths answer 404 and other methods 405, in Appizer's shape. Identifiers are up to 400 bytes of UTF-8."""

@@ -24,6 +24,7 @@ from aka.server.store.lookups import Lookup, Page
 from aka.server.store.postgres_changes import forget_answers
 from aka.server.store.postgres_connection import Clash, Connection
 from aka.server.store.postgres_database import on_database
+from aka.server.store.postgres_graph import load_links
 from aka.server.store.postgres_groups import change, read_all, read_pages
 from aka.server.store.postgres_migrations import migrate
 from aka.server.store.postgres_pool import Pool, Run
@@ -36,6 +37,7 @@ from aka.server.store.store import (
     NamedWorkspace,
     NewApiKey,
     ProfilePage,
+    StoredLink,
     Workspace,
     conflict,
 )
@@ -109,6 +111,15 @@ class PostgresStore:
         asked = Page(workspace, key, after, limit)
         page: ProfilePage | None = await self._read(asked, limit, deadline, eventual=eventual)
         return page
+
+    async def list_links(
+        self, workspace: Workspace, after: Identifier | None, limit: int, deadline: float | None
+    ) -> Sequence[StoredLink]:
+        """See `Store.list_links`."""
+        links: Sequence[StoredLink] = await self._reads.submit(
+            Errand(lambda connection: load_links(connection, workspace, after, limit)), keys=limit, deadline=deadline
+        )
+        return links
 
     async def transact(self, workspace: Workspace, decisions: Sequence[Decision[Any]], by: Caller) -> list[Any]:
         """See `Store.transact`. Calls that wait are committed together."""

@@ -27,6 +27,12 @@ _ENTRIES: Final = f"""
         $10::boolean[], $11::bytea[], $12::bigint[], $13::bigint[], $14::bigint[]
     ) AS k
 """
+_GIVEN: Final = """
+    INSERT INTO profiles (workspace, id, survivor, orphaned, identifiers, user_aliases, tombstones, created_at,
+        updated_at)
+    SELECT k.workspace, k.id, k.id, false, 0, 0, 0, 0, 0 FROM unnest($1::bigint[], $2::bytea[]) AS k (workspace, id)
+    ON CONFLICT DO NOTHING
+"""
 _PROFILES: Final = """
     INSERT INTO profiles (updated_at, workspace, id, survivor, parent, merged_by, orphaned, primary_id, identifiers,
         user_aliases, tombstones, created_at)
@@ -76,7 +82,8 @@ class Outcome(NamedTuple):
 async def write(connection: asyncpg.Connection, outcomes: Mapping[Workspace, Outcome], now: int, expired: int) -> None:
     """Write what was folded into the graphs, the journal of it, and the answers to keep.
 
-    Clash where another transaction has linked an identifier, or kept an answer, that was free when it was looked up.
+    Clash where another transaction has linked an identifier, made a profile of a given id, or kept an answer, that was
+    free when it was looked up.
     Answers that were kept until `expired` do not count.
     """
     changed = {workspace: outcome for workspace, outcome in outcomes.items() if outcome.graph.changes}
@@ -86,6 +93,14 @@ async def write(connection: asyncpg.Connection, outcomes: Mapping[Workspace, Out
         if merges:
             points = [(workspace, loser, row.survivor) for (workspace, loser), row in merges.items()]
             await connection.executemany(_POINT, points)
+        given = sorted(
+            (workspace, key)
+            for workspace, outcome in changed.items()
+            for key in outcome.free
+            if not isinstance(key, Identifier) and key in outcome.graph.made
+        )
+        if given:
+            await _insert_all(connection, _GIVEN, len(given), *_columns(given, 2))
         await connection.execute(_PROFILES, now, *_columns(sorted(_profile_rows(changed, merges)), 11))
         rewritten = {
             (workspace, *change.identifier): None

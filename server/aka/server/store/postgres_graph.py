@@ -13,7 +13,7 @@ import asyncpg
 
 from aka.server.domain.graph import Graph, Link, Profile
 from aka.server.domain.identifiers import Identifier, Key, ProfileId
-from aka.server.store.store import Kept, ProfilePage, Workspace
+from aka.server.store.store import Kept, ProfilePage, StoredLink, Workspace
 
 Place = tuple[Workspace, ProfileId]
 """Where a profile's row is."""
@@ -83,6 +83,14 @@ _PAGE: Final = f"""
     ) f
     WHERE t.workspace = $1 AND t.survivor = $2 AND t.parent IS NOT NULL
     ORDER BY 1, 2 LIMIT $5
+"""
+_LINKS: Final = f"""
+    SELECT f.label, f.name, f.anonymous, f.linked_at, s.id, s.primary_id FROM (
+        SELECT i.label, i.name, i.workspace, i.origin, i.anonymous, i.linked_at FROM identifiers i
+        WHERE i.workspace = $1 AND (i.label, i.name) > ($2, $3) ORDER BY i.label, i.name LIMIT $4
+    ) f
+    JOIN profiles o ON o.workspace = f.workspace AND o.id = f.origin {_SURVIVOR}
+    ORDER BY f.label, f.name
 """
 _TOMBSTONES: Final = """
     SELECT id FROM profiles WHERE workspace = $1 AND survivor = $2 AND parent IS NOT NULL
@@ -196,6 +204,14 @@ async def load_page(
         len(rows) > limit,
         list(chain.from_iterable(await connection.fetch(_TOMBSTONES, workspace, profile.id))),
     )
+
+
+async def load_links(
+    connection: asyncpg.Connection, workspace: Workspace, after: Identifier | None, limit: int
+) -> list[StoredLink]:
+    """Return links in the order of their identifiers."""
+    rows = await connection.fetch(_LINKS, workspace, *(after or ("", "")), limit)
+    return [StoredLink(Identifier(label, name), *rest) for label, name, *rest in rows]
 
 
 def _columns(places: Iterable[tuple[Workspace, Any]]) -> tuple[list[Workspace], list[Any]]:
