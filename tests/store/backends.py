@@ -76,7 +76,9 @@ class Postgres:
     """A database of PostgreSQL that is this process's own, emptied before each use."""
 
     store: PostgresStore
+    url: PostgresUrl
     beside: asyncpg.Connection
+    """A connection of the tests' own."""
     closed: bool = False
 
     @classmethod
@@ -85,7 +87,7 @@ class Postgres:
         store = await PostgresStore.open(url, PostgresOptions())
         beside = await connect(url)
         await beside.execute("; ".join(f"DELETE FROM {table}" for table in TABLES))
-        return cls(store, beside)
+        return cls(store, url, beside)
 
     async def add_workspace(self, name: str) -> Workspace:
         statement = "INSERT INTO workspaces (name, created_at) VALUES ($1, 0) RETURNING id"

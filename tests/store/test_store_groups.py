@@ -56,7 +56,7 @@ class Twins:
     """A workspace and a world in memory that are asked the same. The world's profile ids are used to speak of both."""
 
     def __init__(self, tenant: Tenant) -> None:
-        self._tenant = tenant
+        self.tenant = tenant
         self._world = World()
         self._stored: dict[ProfileId, ProfileId] = {}
         self._told: dict[ProfileId, ProfileId] = {}
@@ -66,7 +66,7 @@ class Twins:
         known = self._stored.keys()
         asked = [([_meant(command, known) for command in call], tried) for call, tried in group]
         stored = await asyncio.gather(
-            *(self._tenant.batch(*map(self._translated, call), validate_only=tried) for call, tried in asked)
+            *(self.tenant.batch(*map(self._translated, call), validate_only=tried) for call, tried in asked)
         )
         for (call, tried), results in zip(asked, stored, strict=True):
             expected = self._world.batch(*call, validate_only=tried)
@@ -79,7 +79,7 @@ class Twins:
         """Compare all that can be read."""
         keys: list[Key] = [*IDS, *PAIRS, *self._stored]
         asked: list[Key] = [*IDS, *PAIRS, *self._stored.values()]
-        graph, resolved = await self._tenant.look(*asked), await self._tenant.resolve(asked)
+        graph, resolved = await self.tenant.look(*asked), await self.tenant.resolve(asked)
         assert resolved == {key: (found.id, found.primary) for key in asked if (found := graph.find(key))}
         expected = self._world.read(keys)
         for key in keys:
@@ -96,7 +96,7 @@ class Twins:
 
     async def _compare_page(self, profile: ProfileId, stored: ProfileId) -> None:
         world = self._world
-        page = await self._tenant.page(stored)
+        page = await self.tenant.page(stored)
         found = [(identifier, self._told[link.origin], link.anonymous) for identifier, link in page.identifiers]
         assert found == sorted(
             (identifier, link.origin, link.anonymous)

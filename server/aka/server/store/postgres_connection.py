@@ -75,6 +75,7 @@ class Connection:
         self._why = ""
         self._next_attempt = 0.0
         self._closed = False
+        self._warned = False
 
     async def run(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """Return what `work` does on the connection, within `LIMIT`.
@@ -102,7 +103,7 @@ class Connection:
         async def begin_and_commit(connection: asyncpg.Connection) -> tuple[T, Phase]:
             await connection.execute(_BEGIN)
             result = await work(connection)
-            return result, await _commit(connection)
+            return result, await self._commit(connection)
 
         return await self.run(begin_and_commit)
 
@@ -143,7 +144,28 @@ class Connection:
             self._next_attempt = loop.time() + self._pause * random.uniform(0.5, 1.0)
             raise store_unavailable(self._why) from error
         self._pause = 0.0
+        self._asyncpg.add_log_listener(self._hear)
         return self._asyncpg
+
+    def _hear(self, _: object, message: asyncpg.PostgresLogMessage) -> None:
+        """Note what the database says beside its answers."""
+        self._warned = message.severity_en == "WARNING"
+
+    async def _commit(self, connection: asyncpg.Connection) -> Phase:
+        """Commit; Clash where certainly nothing was committed, CommitFailed where that is not known."""
+        began = perf_counter()
+        self._warned = False
+        try:
+            ended = await connection.execute("COMMIT")
+        except CLASHES as error:
+            raise Clash from error
+        except Exception as error:
+            raise CommitFailed from error
+        if self._warned:  # such as: it was committed here, but whether a synchronous standby has it is not known
+            raise CommitFailed
+        if ended != "COMMIT":
+            raise RuntimeError(f"a transaction that failed before was to be committed: {ended}")
+        return Phase("commit", began, perf_counter())
 
 
 async def connect(url: PostgresUrl, *, prepares: bool = True) -> asyncpg.Connection:
@@ -169,20 +191,6 @@ async def connect(url: PostgresUrl, *, prepares: bool = True) -> asyncpg.Connect
                 failure = error
     assert failure is not None, "there is a host to try"
     raise failure
-
-
-async def _commit(connection: asyncpg.Connection) -> Phase:
-    """Commit; Clash where certainly nothing was committed, CommitFailed where that is not known."""
-    began = perf_counter()
-    try:
-        ended = await connection.execute("COMMIT")
-    except CLASHES as error:
-        raise Clash from error
-    except Exception as error:
-        raise CommitFailed from error
-    if ended != "COMMIT":
-        raise RuntimeError(f"a transaction that failed before was to be committed: {ended}")
-    return Phase("commit", began, perf_counter())
 
 
 async def _clear(connection: asyncpg.Connection) -> None:

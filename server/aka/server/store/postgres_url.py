@@ -63,9 +63,12 @@ def _hosts(netloc: str, ports: str) -> tuple[tuple[str, int | None], ...]:
     """Return hosts with their ports. `ports` is the query's: one for all hosts, or one each."""
     if not netloc:
         return ()
+    names = netloc.split(",")
     given = [None if not port else int(port) for port in ports.split(",")]
+    if len(given) not in (1, len(names)):
+        raise ValueError(ports)
     hosts = []
-    for place, each in enumerate(netloc.split(",")):
+    for place, each in enumerate(names):
         if each.startswith("/") or each.lower().startswith("%2f"):  # the folder of a socket
             host, port = each.replace("%2F", "/").replace("%2f", "/"), ""
         else:
