@@ -102,11 +102,11 @@ async def write(connection: asyncpg.Connection, outcomes: Mapping[Workspace, Out
         if given:
             await _insert_all(connection, _GIVEN, len(given), *_columns(given, 2))
         await connection.execute(_PROFILES, now, *_columns(sorted(_profile_rows(changed, merges)), 11))
-        rewritten = {
+        rewritten = {  # not what was free: a row that is there by now is another transaction's
             (workspace, *change.identifier): None
             for workspace, outcome in changed.items()
             for change in outcome.graph.changes
-            if isinstance(change, Unlinked | Identified)
+            if isinstance(change, Unlinked | Identified) and change.identifier not in outcome.free
         }
         if rewritten:
             await connection.executemany(_DELETE, sorted(rewritten))
