@@ -1,9 +1,11 @@
 """What callers of real servers are told, all at once and about the same few identifiers, has an order."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import Final
 
 import pytest
 
@@ -12,29 +14,57 @@ from tests.faults.server import Server
 from tests.histories.callers import Callers, Hot
 from tests.histories.conftest import Report
 from tests.histories.search import assert_linearizable
+from tests.postgres.databases import drop_database, fresh_database
 
 MOST = 10
 """Identifiers and tombstones of a profile; so few that some histories reach it."""
+SETTINGS: Final = {"AKA_MAX_IDENTIFIERS_PER_PROFILE": str(MOST)}
 
 
-@pytest.mark.timeout(1800)
+SERVERS: Final = 3
+
+
+@pytest.mark.timeout(3600)
 async def test_every_history_of_one_server_over_a_file_has_an_order(
     tmp_path: Path, random: Random, report: Report, long: bool
 ) -> None:
-    async with _server(tmp_path) as server:
-        report(f"one server over SQLite: {await _search([server], random, 100_000 if long else 1_000)}")
+    async with _over_a_file(tmp_path) as servers:
+        report(f"one server over SQLite: {await _search(servers, random, 100_000 if long else 800)}")
+        report(f"one server over SQLite, killed: {await _search_deaths(servers, random, 100 if long else 2)}")
 
 
-@pytest.mark.timeout(1800)
-async def test_every_history_through_the_death_of_the_server_has_an_order(
+@pytest.mark.timeout(3600)
+async def test_every_history_of_three_servers_over_one_postgresql_has_an_order(
     tmp_path: Path, random: Random, report: Report, long: bool
 ) -> None:
-    async with _server(tmp_path) as server:
-        report(f"one server over SQLite, killed: {await _search_deaths([server], random, 100 if long else 2)}")
+    async with _over_postgres(tmp_path) as servers:
+        report(f"three servers over PostgreSQL: {await _search(servers, random, 100_000 if long else 800)}")
+        report(
+            f"three servers over PostgreSQL, one killed: {await _search_deaths(servers, random, 100 if long else 1)}"
+        )
 
 
-def _server(folder: Path) -> Server:
-    return Server(folder, settings={"AKA_MAX_IDENTIFIERS_PER_PROFILE": str(MOST)})
+@asynccontextmanager
+async def _over_a_file(folder: Path) -> AsyncIterator[Sequence[Server]]:
+    async with Server(folder, settings=SETTINGS) as server:
+        yield [server]
+
+
+@asynccontextmanager
+async def _over_postgres(folder: Path) -> AsyncIterator[Sequence[Server]]:
+    database = fresh_database()
+    settings = SETTINGS | {"AKA_DATABASE_URL": database}
+    folders = [folder / str(number) for number in range(SERVERS)]
+    for each in folders:
+        each.mkdir()
+    servers = [Server(each, settings=settings) for each in folders]
+    try:
+        await asyncio.gather(*(server.start() for server in servers))
+        yield servers
+    finally:
+        for server in servers:
+            await server.kill()
+        drop_database(database)
 
 
 async def _search(servers: Sequence[Server], random: Random, operations: int) -> str:
@@ -77,6 +107,7 @@ def _callers(servers: Sequence[Server], random: Random) -> Callers:
 
 
 async def _check(servers: Sequence[Server]) -> None:
+    """Fail where the database that the servers share is not sound, or any of them met a bug."""
+    await servers[0].check()
     for server in servers:
-        await server.check()
         server.assert_no_bug_logged()
