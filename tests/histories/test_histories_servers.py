@@ -29,8 +29,8 @@ async def test_every_history_of_one_server_over_a_file_has_an_order(
     tmp_path: Path, random: Random, report: Report, long: bool
 ) -> None:
     async with _over_a_file(tmp_path) as servers:
-        report(f"one server over SQLite: {await _search(servers, random, 100_000 if long else 800)}")
-        report(f"one server over SQLite, killed: {await _search_deaths(servers, random, 100 if long else 2)}")
+        report(f"one server over SQLite: {await _search(servers, random, 100_000 if long else 600)}")
+        report(f"one server over SQLite, killed: {await _search_deaths(servers, random, 100 if long else 1)}")
 
 
 @pytest.mark.timeout(3600)
@@ -38,7 +38,7 @@ async def test_every_history_of_three_servers_over_one_postgresql_has_an_order(
     tmp_path: Path, random: Random, report: Report, long: bool
 ) -> None:
     async with _over_postgres(tmp_path) as servers:
-        report(f"three servers over PostgreSQL: {await _search(servers, random, 100_000 if long else 800)}")
+        report(f"three servers over PostgreSQL: {await _search(servers, random, 100_000 if long else 600)}")
         report(
             f"three servers over PostgreSQL, one killed: {await _search_deaths(servers, random, 100 if long else 1)}"
         )
