@@ -8,6 +8,7 @@ from typing import Final
 from benchmarks import calls, merges, servers
 from benchmarks.load import Calls, Driver, Measured
 from benchmarks.raw import raw_database
+from benchmarks.raw_postgres import postgres
 from benchmarks.rounds import Figure, Round, Sample, Scale, in_turn
 from benchmarks.servers import Server
 
@@ -131,6 +132,29 @@ def pipeline(bench: Bench) -> Iterator[Figure]:
     yield Figure("8", "pipeline on a no-op, 64 callers / echo", "calls/s", 0.85, 0.92, rounds)
 
 
+def postgres_alias(bench: Bench) -> Iterator[Figure]:
+    """Durable Alias of two new ids over PostgreSQL, beside pgbench that writes the same rows by one statement."""
+    scale, callers, key = bench.scale, 64, bench.driver.key
+    with postgres() as raw, servers.aka(bench.folder / "postgres-alias", key, raw.cluster.url("aka")) as aka:
+        made = calls.new_alias(aka, key)
+        rounds = in_turn(
+            scale.rounds,
+            lambda: bench.rate(aka, made, callers),
+            lambda: Sample(raw.alias(min(scale.seconds, 2.0), callers)),
+        )
+    yield Figure("9", f"Alias, PostgreSQL, {callers} callers / pgbench", "calls/s", 0.50, 0.75, rounds)
+
+
+def postgres_resolve(bench: Bench) -> Iterator[Figure]:
+    """Resolve of one random id of many over PostgreSQL, beside the echo."""
+    ids, key = bench.scale.ids, bench.driver.key
+    with postgres() as raw, servers.aka(bench.folder / "postgres-resolve", key, raw.cluster.url("aka")) as aka:
+        new = calls.new_profiles(aka, key)
+        bench.driver.run(aka, new, callers=8, seconds=300.0, most=ids // (2 * calls.BATCH))
+        rounds = bench.beside_echo(aka, calls.resolve(aka, key, ids), 64)
+    yield Figure("10", f"Resolve of 1 id of {ids:,}, PostgreSQL, 64 callers / echo", "calls/s", 0.55, 0.80, rounds)
+
+
 ROWS: Final[Mapping[str, Callable[[Bench], Iterator[Figure]]]] = {
     "1": alias,
     "1b": alias_alone,
@@ -138,6 +162,8 @@ ROWS: Final[Mapping[str, Callable[[Bench], Iterator[Figure]]]] = {
     "4": create_aliases,
     "6": merge,
     "8": pipeline,
+    "9": postgres_alias,
+    "10": postgres_resolve,
 }
 
 

@@ -38,10 +38,13 @@ class Server:
 
 
 @contextmanager
-def aka(database: Path, key: str) -> Iterator[Server]:
-    """Run `aka serve` on a database, with a rate limit that counts but does not refuse."""
+def aka(database: Path, key: str, postgres: str | None = None) -> Iterator[Server]:
+    """Run `aka serve` on a SQLite file, or on a PostgreSQL and its log beside that file.
+
+    Its rate limit counts but does not refuse.
+    """
     settings = {
-        "AKA_DATABASE_URL": f"sqlite:///{database}",
+        "AKA_DATABASE_URL": postgres or f"sqlite:///{database}",
         "AKA_GRPC_ADDRESS": "127.0.0.1:0",
         "AKA_REST_ADDRESS": "",
         "AKA_BOOTSTRAP_API_KEY": key,

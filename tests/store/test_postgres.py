@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ from aka.server.store.postgres import PostgresStore
 from aka.server.store.postgres_changes import _DELETE, _POINT
 from aka.server.store.postgres_connection import connect
 from aka.server.store.postgres_database import on_database
-from aka.server.store.postgres_graph import _GRAPH, _KEPT, _LABELS, _LOCK, _PAGE, _SURVIVORS
+from aka.server.store.postgres_graph import _GRAPH, _KEPT, _LABELS, _LINKS, _LOCK, _PAGE, _SURVIVORS
 from aka.server.store.postgres_resolve import _WHOSE
 from aka.server.store.postgres_url import PostgresOptions, PostgresUrl
 from aka.server.store.store import CannotOpen, NewApiKey, Once
@@ -481,31 +482,57 @@ async def test_nothing_is_prepared_where_a_pooler_gives_each_transaction_another
 
 # Plans.
 
+KEYS: Final = "bigint[], text[], text[], bigint[], bytea[]"
+STATEMENTS: Final = {
+    "graph": (_GRAPH, KEYS),
+    "survivors": (_SURVIVORS, KEYS),
+    "whose": (_WHOSE, KEYS),
+    "lock": (_LOCK, "bigint[], bytea[]"),
+    "labels": (_LABELS, "bigint[], bytea[]"),
+    "kept": (_KEPT, "bigint[], bytea[], bigint"),
+    "page": (_PAGE, "bigint, bytea, text, text, bigint"),
+    "links": (_LINKS, "bigint, text, text, bigint"),
+    "point": (_POINT, "bigint, bytea, bytea"),
+    "delete": (_DELETE, "bigint, text, text"),
+}
+CONDITIONS: Final = re.compile(r"using (\w+) on .*?\n *Index Cond: ([^\n]*)")
+WHOLE: Final = {
+    "identifiers_pkey": "name",
+    "profiles_pkey": "id =",
+    "answers_pkey": "request_id",
+    "identifiers_by_origin": "origin",
+    "tombstones_by_survivor": "survivor",
+}
+"""What an index is searched by, beside the workspace."""
 
-@pytest.mark.parametrize(
-    ("statement", "types"),
-    [
-        (_GRAPH, "bigint[], text[], text[], bigint[], bytea[]"),
-        (_SURVIVORS, "bigint[], text[], text[], bigint[], bytea[]"),
-        (_WHOSE, "bigint[], text[], text[], bigint[], bytea[]"),
-        (_LOCK, "bigint[], bytea[]"),
-        (_LABELS, "bigint[], bytea[]"),
-        (_KEPT, "bigint[], bytea[], bigint"),
-        (_PAGE, "bigint, bytea, text, text, bigint"),
-        (_POINT, "bigint, bytea, bytea"),
-        (_DELETE, "bigint, text, text"),
-    ],
-)
-async def test_no_statement_of_a_call_walks_through_a_table_even_one_that_was_small_when_it_was_planned(
-    backend: Postgres, statement: str, types: str
+
+@pytest.mark.parametrize("rows", [0, 5, 300], ids=["empty", "a page", "some pages"])
+@pytest.mark.parametrize("name", STATEMENTS)
+async def test_every_statement_of_a_call_goes_by_whole_keys_however_small_the_tables_were_when_it_was_planned(
+    tenants: tuple[Tenant, Tenant], name: str, rows: int
 ) -> None:
-    async with backend.beside.transaction():
-        await backend.beside.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-        await backend.beside.execute(f"PREPARE planned ({types}) AS {statement}")
+    for number in range(rows // 5):
+        users = [f"user-{number}-{letter}" for letter in "abcde"]
+        await tenants[0].batch(*map(identify, users), alias(users[0], users[1], ALWAYS))
+    statement, types = STATEMENTS[name]
+
+    async def explain(connection: asyncpg.Connection) -> str:
+        if rows:
+            await connection.execute("ANALYZE")
+        await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        await connection.execute(f"PREPARE planned ({types}) AS {statement}")
         nothing = ", ".join(["NULL"] * len(types.split(", ")))
-        plan = [line for (line,) in await backend.beside.fetch(f"EXPLAIN EXECUTE planned ({nothing})")]
-        await backend.beside.execute("DEALLOCATE planned")
-    assert not [line for line in plan if "Seq Scan" in line], "\n".join(plan)
+        plan = "\n".join([line for (line,) in await connection.fetch(f"EXPLAIN EXECUTE planned ({nothing})")])
+        await connection.execute("DEALLOCATE planned")
+        return plan
+
+    store = tenants[0].store
+    assert isinstance(store, PostgresStore)
+    plan, _ = await store._changes._connections[0].transact(explain)
+    assert not re.search("Seq Scan|Bitmap|Hash Join|Merge Join", plan), plan
+    found = CONDITIONS.findall(plan)
+    assert found
+    assert all(WHOLE[index] in condition for index, condition in found), plan
 
 
 # Migrations.

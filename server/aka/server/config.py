@@ -191,7 +191,7 @@ SETTINGS: Final = (
         "AKA_DATABASE_PREPARED",
         "--database-prepared",
         "on",
-        "on: PostgreSQL keeps prepared statements; off behind a pooler that cannot, such as pgbouncer by transaction",
+        "on; off behind a pooler that gives each transaction another connection, such as pgbouncer by transaction",
         _one_of("on", "off"),
     ),
     Setting(

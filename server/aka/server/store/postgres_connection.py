@@ -23,6 +23,9 @@ PAUSE: Final = 0.1
 """Seconds after a failed attempt to connect before the next, doubled each time up to ..."""
 LONGEST_PAUSE: Final = 2.0
 
+PLANS: Final = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin")
+"""Ways to read that a call never needs. A plan that was made while a table was small would be kept as it grows."""
+
 # Bounds on the database's side, for where it is this process that stands still: nobody waits for its locks for ever.
 _BEGIN: Final = (
     f"BEGIN; SET LOCAL lock_timeout = '{LIMIT - 1:.0f}s';"
@@ -30,6 +33,8 @@ _BEGIN: Final = (
 )
 SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """Begins a transaction that reads what was committed when it began."""
+_BY_INDEX: Final = "; ".join(f"SET {name} = off" for name in PLANS)
+_BY_INDEX_LOCALLY: Final = "; ".join(f"SET LOCAL {name} = off" for name in PLANS)
 
 CLASHES: Final = (
     asyncpg.SerializationError,
@@ -74,6 +79,9 @@ class Connection:
         self._pause = 0.0
         self._why = ""
         self._next_attempt = 0.0
+        # A pooler's connections are set up for each transaction, others once.
+        self._begin = _BEGIN if prepares else f"{_BEGIN}; {_BY_INDEX_LOCALLY}"
+        self._begin_snapshot = SNAPSHOT if prepares else f"{SNAPSHOT}; {_BY_INDEX_LOCALLY}"
         self._closed = False
         self._warned = False
 
@@ -101,7 +109,7 @@ class Connection:
         """Run `work` in a transaction and commit it; return what it returns and the commit. Raises as `run` does."""
 
         async def begin_and_commit(connection: asyncpg.Connection) -> tuple[T, Phase]:
-            await connection.execute(_BEGIN)
+            await connection.execute(self._begin)
             result = await work(connection)
             return result, await self._commit(connection)
 
@@ -115,7 +123,7 @@ class Connection:
         """Return what `work` reads, all of it as of one moment. Raises as `run` does."""
 
         async def begin_and_end(connection: asyncpg.Connection) -> T:
-            await connection.execute(SNAPSHOT)
+            await connection.execute(self._begin_snapshot)
             result = await work(connection)
             await connection.execute("ROLLBACK")
             return result
@@ -138,6 +146,8 @@ class Connection:
             raise store_unavailable(self._why)
         try:
             self._asyncpg = await connect(self._url, prepares=self._prepares)
+            if self._prepares:
+                await self._asyncpg.execute(_BY_INDEX, timeout=CONNECT_LIMIT)
         except (*OUTAGES, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             self._why = _name(error)
             self._pause = min(max(PAUSE, 2 * self._pause), LONGEST_PAUSE)

@@ -1,8 +1,8 @@
 """The statements that load a part of the identity graph from PostgreSQL.
 
 A group is loaded in a number of statements that does not grow with it, whatever workspaces its calls are of: keys come
-as arrays. LATERAL keeps PostgreSQL to the order as written, from the keys to the rows, by their index; OFFSET 0 keeps
-it from joining otherwise where it takes a table for small.
+as arrays. LATERAL with OFFSET 0 keeps PostgreSQL to the order as written, from the keys to the rows, one look-up by its
+whole primary key after the other, even where a table was small when the statement was planned.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -21,32 +21,39 @@ Place = tuple[Workspace, ProfileId]
 IDENTIFIERS: Final = "unnest($1::bigint[], $2::text[], $3::text[]) WITH ORDINALITY AS k (workspace, label, name, place)"
 PROFILES: Final = "unnest($4::bigint[], $5::bytea[]) WITH ORDINALITY AS k (workspace, id, place)"
 """The keys as `Wanted.arrays` binds them."""
-BY_IDENTIFIER: Final = "i.workspace = k.workspace AND i.label = k.label AND i.name = k.name"
 
-_HEADER: Final = "s.id, s.primary_id, s.identifiers, s.user_aliases, s.tombstones, s.created_at, s.updated_at"
-_SURVIVOR: Final = "JOIN profiles s ON s.workspace = o.workspace AND s.id = o.survivor"
 _LINK: Final = "i.label, i.name, i.origin, i.anonymous, i.linked_at"
+_HEADER: Final = "s.id, s.primary_id, s.identifiers, s.user_aliases, s.tombstones, s.created_at, s.updated_at"
+_IDENTIFIER: Final = """LATERAL (
+    SELECT i.origin, i.anonymous, i.linked_at FROM identifiers i
+    WHERE i.workspace = k.workspace AND i.label = k.label AND i.name = k.name OFFSET 0
+) i"""
+_SURVIVOR: Final = f"""LATERAL (
+    SELECT {_HEADER} FROM profiles s WHERE s.workspace = k.workspace AND s.id = o.survivor OFFSET 0
+) s"""
+
+
+def origin(key: str) -> str:
+    """Return what joins the row of the profile whose id is `key`, in the workspace of the key `k`."""
+    return f"""LATERAL (
+        SELECT o.workspace, o.id, o.survivor, o.primary_id FROM profiles o
+        WHERE o.workspace = k.workspace AND o.id = {key} OFFSET 0
+    ) o"""
+
+
+BY_IDENTIFIER: Final = f"{IDENTIFIERS} CROSS JOIN {_IDENTIFIER} CROSS JOIN {origin('i.origin')}"
+BY_PROFILE: Final = f"{PROFILES} CROSS JOIN {origin('k.id')}"
+"""The keys with their identifier `i` and origin `o`."""
 
 _GRAPH: Final = f"""
-    SELECT k.place, f.* FROM {IDENTIFIERS} CROSS JOIN LATERAL (
-        SELECT i.origin, i.anonymous, i.linked_at, {_HEADER} FROM identifiers i
-        JOIN profiles o ON o.workspace = i.workspace AND o.id = i.origin {_SURVIVOR}
-        WHERE {BY_IDENTIFIER} OFFSET 0
-    ) f
+    SELECT k.place, i.origin, i.anonymous, i.linked_at, {_HEADER} FROM {BY_IDENTIFIER} CROSS JOIN {_SURVIVOR}
     UNION ALL
-    SELECT -k.place, k.id, NULL, NULL, f.* FROM {PROFILES} CROSS JOIN LATERAL (
-        SELECT {_HEADER} FROM profiles o {_SURVIVOR} WHERE o.workspace = k.workspace AND o.id = k.id OFFSET 0
-    ) f
+    SELECT -k.place, k.id, NULL, NULL, {_HEADER} FROM {BY_PROFILE} CROSS JOIN {_SURVIVOR}
 """
 _SURVIVORS: Final = f"""
-    SELECT k.workspace, f.survivor FROM {IDENTIFIERS} CROSS JOIN LATERAL (
-        SELECT o.survivor FROM identifiers i JOIN profiles o ON o.workspace = i.workspace AND o.id = i.origin
-        WHERE {BY_IDENTIFIER} OFFSET 0
-    ) f
+    SELECT k.workspace, o.survivor FROM {BY_IDENTIFIER}
     UNION
-    SELECT k.workspace, f.survivor FROM {PROFILES} CROSS JOIN LATERAL (
-        SELECT o.survivor FROM profiles o WHERE o.workspace = k.workspace AND o.id = k.id OFFSET 0
-    ) f
+    SELECT k.workspace, o.survivor FROM {BY_PROFILE}
 """
 _LOCK: Final = """
     SELECT 1 FROM unnest($1::bigint[], $2::bytea[]) AS k (workspace, id) CROSS JOIN LATERAL (
@@ -54,21 +61,26 @@ _LOCK: Final = """
     ) f
 """
 _LABELS: Final = """
-    SELECT k.place, f.label, f.name
-    FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS k (workspace, id, place) CROSS JOIN LATERAL (
-        SELECT i.label, i.name FROM identifiers i
-        WHERE i.workspace = k.workspace AND i.origin = k.id AND i.label > ''
+    SELECT k.place, i.label, i.name
+    FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS k (workspace, id, place)
+    CROSS JOIN LATERAL (
+        SELECT k.id
         UNION ALL
-        SELECT i.label, i.name FROM profiles t JOIN identifiers i ON i.workspace = t.workspace AND i.origin = t.id
-        WHERE t.workspace = k.workspace AND t.survivor = k.id AND t.parent IS NOT NULL AND i.label > ''
-    ) f
+        SELECT t.id FROM profiles t WHERE t.workspace = k.workspace AND t.survivor = k.id AND t.parent IS NOT NULL
+    ) o
+    CROSS JOIN LATERAL (
+        SELECT i.label, i.name FROM identifiers i WHERE i.workspace = k.workspace AND i.origin = o.id OFFSET 0
+    ) i
+    WHERE i.label > ''
 """
 _KEPT: Final = """
-    SELECT k.place, f.* FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS k (workspace, id, place)
+    SELECT k.place, a.method, a.fingerprint, a.answer
+    FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS k (workspace, id, place)
     CROSS JOIN LATERAL (
-        SELECT a.method, a.fingerprint, a.answer FROM answers a
-        WHERE a.workspace = k.workspace AND a.request_id = k.id AND a.at > $3 OFFSET 0
-    ) f
+        SELECT a.method, a.fingerprint, a.answer, a.at FROM answers a
+        WHERE a.workspace = k.workspace AND a.request_id = k.id OFFSET 0
+    ) a
+    WHERE a.at > $3
 """
 _PAGE: Final = f"""
     (
@@ -85,12 +97,12 @@ _PAGE: Final = f"""
     ORDER BY 1, 2 LIMIT $5
 """
 _LINKS: Final = f"""
-    SELECT f.label, f.name, f.anonymous, f.linked_at, s.id, s.primary_id FROM (
-        SELECT i.label, i.name, i.workspace, i.origin, i.anonymous, i.linked_at FROM identifiers i
+    SELECT k.label, k.name, k.anonymous, k.linked_at, s.id, s.primary_id FROM (
+        SELECT i.workspace, i.label, i.name, i.origin, i.anonymous, i.linked_at FROM identifiers i
         WHERE i.workspace = $1 AND (i.label, i.name) > ($2, $3) ORDER BY i.label, i.name LIMIT $4
-    ) f
-    JOIN profiles o ON o.workspace = f.workspace AND o.id = f.origin {_SURVIVOR}
-    ORDER BY f.label, f.name
+    ) k
+    CROSS JOIN {origin("k.origin")} CROSS JOIN {_SURVIVOR}
+    ORDER BY k.label, k.name
 """
 _TOMBSTONES: Final = """
     SELECT id FROM profiles WHERE workspace = $1 AND survivor = $2 AND parent IS NOT NULL

@@ -6,7 +6,7 @@ from typing import Final
 import asyncpg
 
 from aka.server.domain.identifiers import Key
-from aka.server.store.postgres_graph import BY_IDENTIFIER, IDENTIFIERS, PROFILES, Wanted
+from aka.server.store.postgres_graph import BY_IDENTIFIER, BY_PROFILE, Wanted
 from aka.server.store.store import Living, Workspace
 
 # Most origins live, so that only a tombstone's survivor is looked up too.
@@ -15,14 +15,7 @@ _LIVING: Final = """
     ELSE (SELECT s.primary_id FROM profiles s WHERE s.workspace = o.workspace AND s.id = o.survivor) END
 """
 _WHOSE: Final = f"""
-    SELECT k.place, f.* FROM {IDENTIFIERS} CROSS JOIN LATERAL (
-        SELECT {_LIVING} FROM identifiers i JOIN profiles o ON o.workspace = i.workspace AND o.id = i.origin
-        WHERE {BY_IDENTIFIER} OFFSET 0
-    ) f
-    UNION ALL
-    SELECT -k.place, f.* FROM {PROFILES} CROSS JOIN LATERAL (
-        SELECT {_LIVING} FROM profiles o WHERE o.workspace = k.workspace AND o.id = k.id OFFSET 0
-    ) f
+    SELECT k.place, {_LIVING} FROM {BY_IDENTIFIER} UNION ALL SELECT -k.place, {_LIVING} FROM {BY_PROFILE}
 """
 
 

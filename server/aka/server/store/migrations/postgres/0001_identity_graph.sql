@@ -57,7 +57,7 @@ CREATE TABLE identifiers (
     PRIMARY KEY (workspace, label, name)
 );
 
-CREATE INDEX identifiers_by_origin ON identifiers (workspace, origin, label, name);
+CREATE INDEX identifiers_by_origin ON identifiers (workspace, origin);
 
 -- One row a change. The sequence has gaps, where a transaction did not commit; of two changes of one profile or of one
 -- identifier, the later has the greater. Which columns a kind uses:
