@@ -35,7 +35,11 @@ serve: $(VENV)/.serve ## Install, make the database and a first key, and serve
 
 .PHONY: test
 test: install ## Run every test that is fast enough for every change (under 8 minutes)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --ignore tests/callers
+
+.PHONY: test-callers
+test-callers: install ## Call aka from Go, Node, curl and buf; installs what npm and, as root, apt-get have for that
+	$(BIN)/python -m pytest --timeout 900 tests/callers
 
 .PHONY: test-faults
 test-faults: install ## Run the fault tests, and the search of histories, in their long form
