@@ -8,7 +8,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY protos protos
 COPY client client
 COPY server server
-RUN pip --python /opt/aka/bin/python install -c constraints.txt '.[cli,server,telemetry]'
+RUN pip --python /opt/aka/bin/python install -c constraints.txt '.[cli,postgres,server,telemetry]'
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="aka" \

@@ -51,6 +51,11 @@ test-image: install ## Build the image with buildah over a Debian, as root, and 
 	@command -v buildah debootstrap >/dev/null || apt-get install -y buildah debootstrap
 	AKA_TEST_LONG=1 $(BIN)/python -m pytest --timeout 900 tests/image
 
+.PHONY: test-deploy
+test-deploy: install ## Run the balancer of deploy/, HAProxy, in front of two servers
+	@command -v haproxy >/dev/null || apt-get install -y haproxy
+	AKA_TEST_LONG=1 $(BIN)/python -m pytest tests/deploy
+
 .PHONY: test-schema
 test-schema: install ## Call the gateway by its OpenAPI document, long, and with 100,000 malformed bodies
 	AKA_TEST_LONG=1 $(BIN)/python -m pytest tests/gateway/test_gateway_schemathesis.py tests/gateway/test_gateway_rubbish.py

@@ -15,6 +15,7 @@ GIVEN: list[tuple[str, str, str, Any]] = [
     ("AKA_DATABASE_URL", "database", "sqlite:///some/path.db", "some/path.db"),
     ("AKA_DATABASE_URL", "database", "sqlite:////absolute/path.db", "/absolute/path.db"),
     ("AKA_DATABASE_URL", "database", "sqlite:///:memory:", ":memory:"),
+    ("AKA_WORKERS", "workers", "1", 1),
     ("AKA_GRPC_ADDRESS", "grpc_address", "0.0.0.0:0", "0.0.0.0:0"),
     ("AKA_GRPC_ADDRESS", "grpc_address", "[::1]:50051", "[::1]:50051"),
     ("AKA_GRPC_ADDRESS", "grpc_address", "unix:/run/aka.sock", "unix:/run/aka.sock"),
@@ -45,6 +46,9 @@ WRONG: list[tuple[str, str]] = [
     ("AKA_DATABASE_URL", "sqlite://aka.db"),
     ("AKA_DATABASE_URL", "sqlite:///"),
     ("AKA_DATABASE_URL", "mysql:///aka"),
+    ("AKA_WORKERS", "0"),
+    ("AKA_WORKERS", "65"),
+    ("AKA_WORKERS", "auto"),
     ("AKA_GRPC_ADDRESS", "50051"),
     ("AKA_GRPC_ADDRESS", ":50051"),
     ("AKA_GRPC_ADDRESS", "localhost"),
@@ -77,6 +81,7 @@ WRONG: list[tuple[str, str]] = [
 
 DEFAULTS = {
     "database": "aka.db",
+    "workers": 1,
     "grpc_address": "127.0.0.1:50051",
     "cors_origins": (),
     "bootstrap_api_key": None,
@@ -167,6 +172,21 @@ def test_the_help_of_serve_names_every_flag_and_every_variable(tmp_path: Path) -
     shown = aka("serve", "--help", cwd=tmp_path).out
     assert [setting.env for setting in SETTINGS if setting.env not in shown] == []
     assert [setting.flag for setting in SETTINGS if setting.flag and setting.flag not in shown] == []
+
+
+@pytest.mark.parametrize("url", ["sqlite:///aka.db", "sqlite:///:memory:"])
+def test_more_than_one_worker_is_refused_for_sqlite_with_the_reason(url: str, tmp_path: Path) -> None:
+    ended = aka("serve", "--workers", "2", cwd=tmp_path, env=environment(database_url=url))
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("aka: AKA_WORKERS: a SQLite file has one process")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_than_one_worker_is_refused_for_unix_sockets_all_at_once() -> None:
+    sockets = {"AKA_GRPC_ADDRESS": "unix:/run/aka.sock", "AKA_REST_ADDRESS": "unix:/run/rest.sock"}
+    with pytest.raises(SettingsError) as error:
+        read_settings({"AKA_WORKERS": "2", "AKA_DATABASE_URL": "postgresql://aka@127.0.0.1/aka", **sockets}, {})
+    assert [problem.partition(":")[0] for problem in error.value.problems] == [*sockets]
 
 
 def refused(server: Any, method: str, body: dict[str, Any]) -> str:

@@ -43,9 +43,9 @@ def scrape(address: str) -> Scrape:
     return Scrape.of(answer.text)
 
 
-def metrics_address(log: str) -> str:
+def metrics_address(log: str, event: str = "serving") -> str:
     """Return where a process serves its metrics, by its log."""
-    (serving,) = (entry for line in log.splitlines() if (entry := json.loads(line))["event"] == "serving")
+    (serving,) = (entry for line in log.splitlines() if (entry := json.loads(line))["event"] == event)
     return str(serving["metrics"])
 
 

@@ -48,7 +48,8 @@ def test_the_documents_table_is_what_a_server_shows(used: Scrape) -> None:
 
 def test_the_dashboard_and_the_alerts_know_only_metrics_that_are_there(used: Scrape) -> None:
     named = {family(name) for expression in EXPRESSIONS for name in METRIC.findall(expression)}
-    assert named <= used.families.keys()
+    workers = {code(name)[0] for name, *_ in table(DOCUMENT, "### Workers")}
+    assert named <= used.families.keys() | workers
 
 
 def test_every_metric_of_akas_is_on_the_dashboard(used: Scrape) -> None:

@@ -13,8 +13,7 @@ from aka.server import logs
 from aka.server.addresses import CannotListen
 from aka.server.admin_commands import keys, workspaces
 from aka.server.alias_commands import COMMANDS as ALIAS_COMMANDS
-from aka.server.app import serve as serve_until_stopped
-from aka.server.app import serve_gateway
+from aka.server.app import CANNOT_SERVE, serve_alone, serve_gateway
 from aka.server.backup_commands import backup, restore
 from aka.server.client_channel import ServerTls, client_channel
 from aka.server.command_options import (
@@ -25,11 +24,11 @@ from aka.server.command_options import (
     server_tls_options,
     settings_options,
 )
-from aka.server.config import SettingsError, read_settings
-from aka.server.errors import AkaError
+from aka.server.config import SettingsError, as_variables, read_settings
 from aka.server.methods import SERVICE
 from aka.server.store.databases import check_database, migrate_database
 from aka.server.store.store import CannotOpen
+from aka.server.supervisor import WorkerFailed, supervise
 from aka.server.tls import TlsError
 
 
@@ -53,9 +52,11 @@ def serve(**flags: str | None) -> None:
         end(2, *error.problems)
     logs.set_up(settings.log_level, settings.log_format)
     try:
-        uvloop.run(serve_until_stopped(settings))
-    except (CannotOpen, CannotListen, TlsError, AkaError) as error:
+        uvloop.run(serve_alone(settings) if settings.workers == 1 else supervise(settings, as_variables(flags)))
+    except CANNOT_SERVE as error:
         end(1, str(error))
+    except WorkerFailed as failed:
+        sys.exit(failed.code)
 
 
 @main.command()

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import grpc
 import structlog
@@ -14,12 +14,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from aka.admin.v1.admin_service_pb2_grpc import AdminServiceStub
 from aka.server import bootstrap
-from aka.server.addresses import is_local
+from aka.server.addresses import CannotListen, is_local
 from aka.server.admin_service import AdminService
 from aka.server.admin_servicer import AdminServicer
 from aka.server.client_channel import ServerTls, aio_channel
 from aka.server.config import Settings
 from aka.server.domain.rules import Rules
+from aka.server.errors import AkaError
 from aka.server.first_calls import how_to_call
 from aka.server.gateway.app import create_app, create_refuse
 from aka.server.grpc_server import GrpcServer
@@ -28,7 +29,7 @@ from aka.server.limits import Limiter
 from aka.server.local_stub import LocalStub
 from aka.server.methods import ADMIN_METHODS, ADMIN_SERVICE, METHODS, SERVICE
 from aka.server.metrics import HttpMetrics
-from aka.server.metrics_server import create_metrics_app
+from aka.server.metrics_server import Collect, collect_from, create_metrics_app
 from aka.server.pipeline import Pipeline
 from aka.server.readiness import Readiness
 from aka.server.rest_server import RestServer
@@ -37,8 +38,9 @@ from aka.server.servicer import AliasServicer
 from aka.server.stopping import Stopping
 from aka.server.store.databases import open_store
 from aka.server.store.store import CannotOpen, Store
-from aka.server.tls import Certificates
+from aka.server.tls import Certificates, TlsError
 from aka.server.tracing import CannotTrace, start_tracing
+from aka.server.worker_channel import Served
 from aka.v1.alias_service_pb2_grpc import AliasServiceStub
 
 if TYPE_CHECKING:  # it needs an extra
@@ -47,13 +49,24 @@ if TYPE_CHECKING:  # it needs an extra
 log = structlog.get_logger("aka.server")
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM, drain, then finish what is under way.
+CANNOT_SERVE: Final = (CannotOpen, CannotListen, TlsError, AkaError)
+"""What ends a server before it serves, each with one line for the operator."""
+
+Announce = Callable[[Served, Collect], None]
+
+
+async def serve_alone(settings: Settings) -> None:
+    """Serve by this process alone until SIGINT or SIGTERM. Raises what `serve` does."""
+    stop = Stopping(settings.drain)
+    stop.begin_on_signals()
+    await serve(settings, stop, lambda served, _: say_ready(settings, served))
+
+
+async def serve(settings: Settings, stop: Stopping, announce: Announce) -> None:
+    """Serve, announce it, and when it is to stop finish what is under way.
 
     Raises CannotOpen and CannotListen, each with one line for the operator.
     """
-    stop = Stopping(settings.drain)
-    stop.begin_on_signals()
     tls = None if settings.tls is None else Certificates(settings.tls)
     spans = _start_tracing()
     store = await open_store(settings.database, settings.postgres, spans)
@@ -65,13 +78,15 @@ async def serve(settings: Settings) -> None:
         limiter = None if settings.rate_limit is None else Limiter(settings.rate_limit)
         admin = AdminServicer(AdminService(store, keys))
         pipeline = Pipeline({SERVICE: servicer, ADMIN_SERVICE: admin}, keys, limiter, spans)
-        server = GrpcServer(pipeline, keys, reflection_needs=settings.reflection, tls=tls)
+        shared = settings.workers > 1
+        server = GrpcServer(pipeline, keys, reflection_needs=settings.reflection, tls=tls, shared=shared)
         http = HttpMetrics()
         stub, admin_stub = LocalStub(pipeline, METHODS), LocalStub(pipeline, ADMIN_METHODS)
         readiness = Readiness(store, lambda ready: server.tell(ready=ready))
         app = create_app(stub, admin_stub, _serves(stop, readiness), http, settings.cors_origins)
-        rest = RestServer(app, refuse=create_refuse(http), tls=tls)
-        metrics = RestServer(create_metrics_app(http, pipeline.metrics, store))
+        rest = RestServer(app, refuse=create_refuse(http), tls=tls, shared=shared)
+        collect = collect_from(http, pipeline.metrics, store)
+        metrics = RestServer(create_metrics_app(collect))
         watching = asyncio.create_task(readiness.watch())
         try:
             bound = await server.start(settings.grpc_address)
@@ -80,7 +95,9 @@ async def serve(settings: Settings) -> None:
             gc.freeze()  # what was made so far stays; the collector need not look at it again and again
             gc.set_threshold(50_000, 20, 100)
             _warn_where_plain(tls, grpc=bound, rest=rest_bound)
-            _say_ready(settings, bound, rest_bound, metrics_bound, key)
+            where = {"grpc": bound, "rest": rest_bound, "metrics": metrics_bound}
+            log.info("serving", **where, database=str(settings.database), pid=os.getpid())  # without its password
+            announce(Served(key=key, **where), collect)
             await stop.draining.wait()
             server.drain()
             await stop.over.wait()
@@ -118,7 +135,7 @@ async def serve_gateway(settings: Settings, target: str, target_tls: ServerTls |
         stub, admin_stub = AliasServiceStub(channel), AdminServiceStub(channel)
         app = create_app(stub, admin_stub, ready, http, settings.cors_origins)
         rest = RestServer(app, refuse=create_refuse(http), tls=tls)
-        metrics = RestServer(create_metrics_app(http))
+        metrics = RestServer(create_metrics_app(collect_from(http)))
         try:
             bound = await rest.start(settings.rest_address)
             metrics_bound = await metrics.start(settings.metrics_address) if settings.metrics_address else "-"
@@ -153,12 +170,11 @@ def _start_tracing() -> "Spans | None":
     return spans
 
 
-def _say_ready(settings: Settings, bound: str, rest_bound: str, metrics_bound: str, key: str) -> None:
-    database = str(settings.database)  # without its password
-    log.info("serving", grpc=bound, rest=rest_bound, metrics=metrics_bound, database=database, pid=os.getpid())
+def say_ready(settings: Settings, served: Served) -> None:
+    """Tell on stdout that it serves, and on a terminal how to call it."""
     if settings.log_format == "text" or (settings.log_format is None and sys.stderr.isatty()):
-        print(how_to_call(bound, rest_bound, key, settings.tls), file=sys.stderr, flush=True)
-    print(f"aka ready grpc={bound} rest={rest_bound}", flush=True)
+        print(how_to_call(served.grpc, served.rest, served.key, settings.tls), file=sys.stderr, flush=True)
+    print(f"aka ready grpc={served.grpc} rest={served.rest}", flush=True)
 
 
 def _serves(stop: Stopping, readiness: Readiness) -> Callable[[], Awaitable[bool]]:

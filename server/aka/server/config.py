@@ -47,6 +47,8 @@ class Settings:
     database_replica: PostgresUrl | None
     database_connections: int
     database_prepared: str
+    workers: int
+    """How many processes serve."""
     grpc_address: str
     rest_address: str
     """Empty: no gateway."""
@@ -134,6 +136,12 @@ def _max_identifiers(text: str) -> int:
     return int(text)
 
 
+def _workers(text: str) -> int:
+    if not 1 <= int(text) <= 64:
+        raise ValueError(text)
+    return int(text)
+
+
 def _reserved(text: str) -> ReservedList:
     return ReservedList.parse(Path(text).read_text(encoding="utf-8")) if text else ReservedList.default()
 
@@ -193,6 +201,14 @@ SETTINGS: Final = (
         "on",
         "on; off behind a pooler that gives each transaction another connection, such as pgbouncer by transaction",
         _one_of("on", "off"),
+    ),
+    Setting(
+        "workers",
+        "AKA_WORKERS",
+        "--workers",
+        "1",
+        "a number from 1 to 64: processes that share the ports, over PostgreSQL",
+        _workers,
     ),
     Setting(
         "grpc_address",
@@ -334,10 +350,15 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, str | None]) -
             problems.append(f"{name}: {shown}is not {setting.expected}{why}")
     if values.get("database_replica") and isinstance(values.get("database"), str):
         problems.append("AKA_DATABASE_REPLICA_URL: only a PostgreSQL in AKA_DATABASE_URL can have one")
-    problems += _tls_problems(values)
+    problems += [*_workers_problems(values), *_tls_problems(values)]
     if problems:
         raise SettingsError(problems)
     return Settings(**values)
+
+
+def as_variables(flags: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the settings that flags give as their environment variables."""
+    return {setting.env: text for setting in SETTINGS if (text := flags.get(setting.field)) is not None}
 
 
 def _may_be_shown(field: str, text: str) -> bool:
@@ -345,6 +366,19 @@ def _may_be_shown(field: str, text: str) -> bool:
     if field in ("database", "database_replica"):
         return "@" not in text and "password" not in text
     return field != "bootstrap_api_key"
+
+
+def _workers_problems(values: Mapping[str, Any]) -> list[str]:
+    """Say what cannot be shared by several processes."""
+    if values.get("workers", 1) == 1:
+        return []
+    problems = []
+    if isinstance(values.get("database"), str):
+        problems.append("AKA_WORKERS: a SQLite file has one process: more than one worker needs PostgreSQL")
+    for setting in SETTINGS:
+        if setting.field in ("grpc_address", "rest_address") and values.get(setting.field, "").startswith("unix:"):
+            problems.append(f"{setting.env}: workers share a port; they cannot share a unix socket")
+    return problems
 
 
 def _tls_problems(values: Mapping[str, Any]) -> list[str]:

@@ -45,7 +45,6 @@ OPTIONS: Final = (
     ("grpc.max_metadata_size", MAX_METADATA),
     ("grpc.absolute_max_metadata_size", MAX_METADATA),
     ("grpc.max_concurrent_streams", MAX_STREAMS),
-    ("grpc.so_reuseport", 0),  # a second server on the port is refused, not given half of the calls
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),  # a caller that pings more often is sent away
     ("grpc.keepalive_time_ms", 60_000),  # one that vanished is noticed by the pings that it does not answer
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -77,17 +76,20 @@ class GrpcServer:
         *,
         reflection_needs: str,
         tls: Certificates | None = None,
+        shared: bool = False,
     ) -> None:
         """`reflection_needs` is `off` (no reflection), `key` (any good API key) or `on` (nothing).
 
-        Without `tls` there is none.
+        Without `tls` there is none. Where the port is `shared`, other processes may listen on it too; else a second
+        server on it is refused, and not given half of the calls.
         """
         self._health = _Health(pipeline.services)
         self._pipeline = pipeline
         self._under_way = 0
         self._credentials = grpc.insecure_server_credentials() if tls is None else tls.grpc_credentials()
         interceptors = [_KeyForReflection(keys)] if reflection_needs == "key" else []
-        self._server = grpc.aio.server(options=OPTIONS, interceptors=interceptors)
+        options = (*OPTIONS, ("grpc.so_reuseport", int(shared)))
+        self._server = grpc.aio.server(options=options, interceptors=interceptors)
         for service, methods in pipeline.services.items():
             handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
                 name: _KINDS[method.takes_stream, method.gives_stream](self._handler(method))

@@ -1,6 +1,6 @@
 """`GET /metrics`: what aka counts, for Prometheus, on an address of its own."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from itertools import accumulate
 from typing import Final
@@ -20,23 +20,34 @@ from aka.server.metrics import CallMetrics, Histogram, HttpMetrics, StoreMetrics
 from aka.server.store.store import Store
 from aka.v1 import alias_service_pb2 as v1
 
+Collect = Callable[[], Awaitable[Sequence[Metric]]]
+
 _PROCESS: Final = ProcessCollector(registry=None)
 
 
-def create_metrics_app(http: HttpMetrics, calls: CallMetrics | None = None, store: Store | None = None) -> Starlette:
-    """Return the application that shows what the gateway, the pipeline and the store count.
+def collect_from(http: HttpMetrics, calls: CallMetrics | None = None, store: Store | None = None) -> Collect:
+    """Return what tells, when called, all that the gateway, the pipeline and the store count.
 
     A gateway that is a process of its own has neither pipeline nor store.
     """
 
-    async def metrics(request: Request) -> Response:
+    async def collect() -> list[Metric]:
         families = [*_process(), *_of_http(http)]
         if calls is not None:
             families += _of_calls(calls)
         if store is not None:
             families += _of_store(await store.measure())
+        return families
+
+    return collect
+
+
+def create_metrics_app(collect: Collect) -> Starlette:
+    """Return the application that shows metrics, collected for each request."""
+
+    async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(_Shown(families)), headers={"content-type": content_type})
+        return Response(encode(_Shown(await collect())), headers={"content-type": content_type})
 
     return Starlette(routes=[Route("/metrics", metrics, methods=["GET"])])
 

@@ -14,7 +14,7 @@ import uvicorn
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
 
-from aka.server.addresses import CannotListen, is_served
+from aka.server.addresses import CannotListen, cannot_listen, family_of, is_served
 from aka.server.rest_connection import IDLE_SECONDS, Bounds, Connection, Refuse
 from aka.server.tls import Certificates
 
@@ -46,17 +46,28 @@ def refuse_in_text(path: str, status: int, message: str) -> Response:
 class RestServer:
     """An ASGI application on one address."""
 
-    def __init__(self, app: ASGIApp, *, refuse: Refuse = refuse_in_text, tls: Certificates | None = None) -> None:
-        """`refuse` answers what never reaches the application. Without `tls` there is none."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        refuse: Refuse = refuse_in_text,
+        tls: Certificates | None = None,
+        shared: bool = False,
+    ) -> None:
+        """`refuse` answers what never reaches the application. Without `tls` there is none.
+
+        Where the port is `shared`, other processes' sockets may listen on it too.
+        """
         self._app = app
         self._refuse = refuse
         self._tls = tls
+        self._shared = shared
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self, address: str) -> str:
         """Listen on `HOST:PORT` or `unix:/path` and return what is bound; port 0 picks one. CannotListen if not."""
-        listening = _listen(address)
+        listening = _listen(address, shared=self._shared)
         config = uvicorn.Config(
             self._app,
             lifespan="off",
@@ -126,7 +137,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _listen(address: str) -> socket.socket:
+def _listen(address: str, *, shared: bool) -> socket.socket:
     if is_served(address):
         raise CannotListen(f"cannot listen on {address}: it is in use")
     try:
@@ -143,12 +154,10 @@ def _listen(address: str) -> socket.socket:
             return listening
         host, _, port = address.rpartition(":")
         host = host.strip("[]")
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
+        listening = socket.create_server((host, int(port)), family=family_of(host), backlog=BACKLOG, reuse_port=shared)
         # Connections inherit it; asyncio sets it on sockets of its own making only. Without it the body of an answer
         # comes 40 ms after the head: they are two writes (Nagle, delayed ACK).
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listening
     except OSError as error:
-        why = (error.strerror or str(error)).partition(" (while ")[0]  # Python names the address once more
-        raise CannotListen(f"cannot listen on {address}: {why}") from None
+        raise cannot_listen(address, error) from None
