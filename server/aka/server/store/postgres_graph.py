@@ -140,6 +140,16 @@ class Wanted(NamedTuple):
         )
 
 
+def empty_graphs(
+    keys: Mapping[Workspace, Collection[Key]], now: int, new_profile_id: Callable[[], ProfileId]
+) -> dict[Workspace, Graph]:
+    """Return a graph for each workspace in which its keys are nobody's."""
+    graphs = {workspace: Graph(now, new_profile_id) for workspace in keys}
+    for workspace, graph in graphs.items():
+        graph.add_free(keys[workspace])
+    return graphs
+
+
 async def load(
     connection: asyncpg.Connection,
     keys: Mapping[Workspace, Collection[Key]],
@@ -147,7 +157,7 @@ async def load(
     new_profile_id: Callable[[], ProfileId],
 ) -> dict[Workspace, Graph]:
     """Return the part of each workspace's graph that its keys reach, as of one moment."""
-    graphs = {workspace: Graph(now, new_profile_id) for workspace in keys}
+    graphs = empty_graphs(keys, now, new_profile_id)
     wanted = Wanted.of(keys)
     for place, origin, anonymous, linked_at, *header in await connection.fetch(_GRAPH, *wanted.arrays()):
         survivor = Profile(*header)
@@ -156,17 +166,20 @@ async def load(
             graphs[workspace].add_link(identifier, Link(origin, anonymous, linked_at), survivor)
         else:
             graphs[wanted.profiles[-place - 1][0]].add_profile(origin, survivor)
-    for workspace, graph in graphs.items():
-        graph.add_free(keys[workspace])
     return graphs
 
 
 async def lock(connection: asyncpg.Connection, keys: Mapping[Workspace, Collection[Key]]) -> set[Place]:
     """Lock the profiles that the keys resolve to, in one order whoever locks, and return which were locked."""
-    survivors = sorted(map(tuple, await connection.fetch(_SURVIVORS, *Wanted.of(keys).arrays())))
+    survivors = await survivors_of(connection, keys)
     if survivors:
         await connection.execute(_LOCK, *_columns(survivors))
     return set(survivors)
+
+
+async def survivors_of(connection: asyncpg.Connection, keys: Mapping[Workspace, Collection[Key]]) -> list[Place]:
+    """Return the profiles that the keys resolve to, in the order in which they are to be locked."""
+    return sorted(map(tuple, await connection.fetch(_SURVIVORS, *Wanted.of(keys).arrays())))
 
 
 async def load_labels(connection: asyncpg.Connection, wanted: Iterable[tuple[Workspace, Graph, ProfileId]]) -> None:

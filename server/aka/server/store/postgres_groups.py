@@ -16,7 +16,7 @@ from aka.server.store.deciding import Call, Decided, Verdict, decide, new_profil
 from aka.server.store.lookups import Lookup, Page
 from aka.server.store.postgres_changes import Outcome, write
 from aka.server.store.postgres_connection import Clash
-from aka.server.store.postgres_graph import load, load_kept, load_labels, load_page, lock
+from aka.server.store.postgres_graph import empty_graphs, load, load_kept, load_labels, load_page, lock
 from aka.server.store.postgres_resolve import resolve
 from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, Kept, Workspace
 
@@ -46,7 +46,10 @@ async def change(connection: asyncpg.Connection, calls: Sequence[Call], now: int
         for workspace, each in places.items()
     }
     locked = await lock(connection, keys)
-    graphs = await load(connection, keys, now, new_profile_id)
+    if locked:
+        graphs = await load(connection, keys, now, new_profile_id)
+    else:  # what is linked by the time that it is written is a clash then
+        graphs = empty_graphs(keys, now, new_profile_id)
     for workspace, graph in graphs.items():
         for key in keys[workspace]:
             if (profile := graph.find(key)) is not None and (workspace, profile.id) not in locked:
