@@ -281,12 +281,13 @@ async def test_a_connection_that_is_cut_in_the_commit_leaves_the_outcome_unknown
 async def test_a_database_that_does_not_answer_holds_no_group_for_ever(
     backend: Postgres, tenants: tuple[Tenant, Tenant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_connection, "LIMIT", 0.2)
     tenant = tenants[0]
     await tenant.do(identify("ann"))
     async with backend.beside.transaction():
         await backend.beside.execute("SELECT 1 FROM profiles FOR UPDATE")
-        assert await refusal(tenant.batch(alias("ann", "card"))) == "STORE_UNAVAILABLE"
+        with monkeypatch.context() as patched:
+            patched.setattr(postgres_connection, "LIMIT", 0.2)
+            assert await refusal(tenant.batch(alias("ann", "card"))) == "STORE_UNAVAILABLE"
     assert (await tenant.do(alias("ann", "card"))).outcome == v1.OUTCOME_LINKED
 
 
