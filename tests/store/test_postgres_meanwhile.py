@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from threading import Thread
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -12,6 +12,8 @@ from aka.server.domain.changes import Change
 from aka.server.domain.graph import Decision, Graph
 from aka.server.domain.identifiers import Identifier, Key, ProfileId
 from aka.server.store.postgres import PostgresStore
+from aka.server.store.postgres_check import check
+from aka.server.store.postgres_connection import connect
 from aka.server.store.postgres_url import PostgresOptions, PostgresUrl
 from aka.server.store.store import Workspace
 from tests.domain.world import alias, create_alias, delete_alias, identify, pair
@@ -98,3 +100,39 @@ async def test_an_id_that_is_linked_and_unlinked_is_not_taken_from_whom_it_was_g
     await tenant.do(identify("ann"))
     x, theirs = await _x_after(tenant, database, alias("ann", "x"), delete_alias("x"))
     assert x == theirs
+
+
+BOB_WAITS: Final = """
+    CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        PERFORM 1 FROM locks WHERE name = 'migrations' FOR UPDATE;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER waiting AFTER INSERT ON journal
+        FOR EACH ROW WHEN (NEW.profile = '{bob}') EXECUTE FUNCTION wait();
+"""
+WAITING: Final = """
+    SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
+"""
+
+
+async def test_the_journal_has_servers_changes_in_the_order_in_which_they_came_about(
+    tenant: Tenant, database: str
+) -> None:
+    await tenant.do(identify("ann"))
+    await tenant.do(identify("bob"))
+    [bob] = await tenant.whose("bob")
+    assert bob is not None
+    holder, looker = [await connect(PostgresUrl.parse(database)) for _ in range(2)]
+    await looker.execute(BOB_WAITS.format(bob=f"\\x{bob.hex()}"))
+    async with holder.transaction():
+        await holder.execute("SELECT 1 FROM locks FOR UPDATE")
+        links = asyncio.ensure_future(tenant.do(alias("bob", "x")))
+        while await looker.fetchval(WAITING) < 1:
+            pass
+        links_and_unlinks = asyncio.ensure_future(tenant.batch(alias("ann", "x"), delete_alias("x")))
+        while await looker.fetchval(WAITING) < 2 and not links_and_unlinks.done():
+            pass
+    await asyncio.gather(links, links_and_unlinks)
+    assert (await check(looker)).faults == []
+    for connection in (holder, looker):
+        await connection.close()

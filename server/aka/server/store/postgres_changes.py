@@ -83,16 +83,10 @@ async def write(connection: asyncpg.Connection, outcomes: Mapping[Workspace, Out
     """Write what was folded into the graphs, the journal of it, and the answers to keep.
 
     Clash where another transaction has linked an identifier, made a profile of a given id, or kept an answer, that was
-    free when it was looked up.
-    Answers that were kept until `expired` do not count.
+    free when it was looked up. Answers that were kept until `expired` do not count.
     """
     changed = {workspace: outcome for workspace, outcome in outcomes.items() if outcome.graph.changes}
     if changed:
-        sequences = await _write_journal(connection, changed, now)
-        merges = _merges(changed, sequences)
-        if merges:
-            points = [(workspace, loser, row.survivor) for (workspace, loser), row in merges.items()]
-            await connection.executemany(_POINT, points)
         given = sorted(
             (workspace, key)
             for workspace, outcome in changed.items()
@@ -101,7 +95,6 @@ async def write(connection: asyncpg.Connection, outcomes: Mapping[Workspace, Out
         )
         if given:
             await _insert_all(connection, _GIVEN, len(given), *_columns(given, 2))
-        await connection.execute(_PROFILES, now, *_columns(sorted(_profile_rows(changed, merges)), 11))
         rewritten = {  # not what was free: a row that is there by now is another transaction's
             (workspace, *change.identifier): None
             for workspace, outcome in changed.items()
@@ -111,6 +104,13 @@ async def write(connection: asyncpg.Connection, outcomes: Mapping[Workspace, Out
         if rewritten:
             await connection.executemany(_DELETE, sorted(rewritten))
         await _link(connection, changed)
+        # From here on nobody is waited for, so that the journal has transactions in the order in which they came about.
+        sequences = await _write_journal(connection, changed, now)
+        merges = _merges(changed, sequences)
+        if merges:
+            points = [(workspace, loser, row.survivor) for (workspace, loser), row in merges.items()]
+            await connection.executemany(_POINT, points)
+        await connection.execute(_PROFILES, now, *_columns(sorted(_profile_rows(changed, merges)), 11))
     answers = sorted(
         (workspace, once.request_id, once.method, once.fingerprint, answer)
         for workspace, outcome in outcomes.items()
