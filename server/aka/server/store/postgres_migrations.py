@@ -72,6 +72,6 @@ async def _prepare(connection: asyncpg.Connection) -> None:
     try:
         async with connection.transaction():
             await connection.execute(_PREPARE)
-    except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):
+    except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError):
         async with connection.transaction():
             await connection.execute(_PREPARE)
