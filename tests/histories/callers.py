@@ -12,7 +12,6 @@ from uuid import UUID
 
 import grpc
 from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import ErrorInfo
 
 from aka.v1 import alias_service_pb2 as v1
 from aka.v1.alias_service_pb2_grpc import AliasServiceStub
@@ -213,16 +212,10 @@ class Callers:
         try:
             answer = await method(request, metadata=self._metadata, timeout=within)
         except grpc.aio.AioRpcError as error:
-            answer = _refusal(error)
-            if answer is None and error.code() is grpc.StatusCode.UNAVAILABLE and stub in self._in_use:
+            refused = Refused(error)
+            answer = refused.info
+            if answer is None and refused.code is grpc.StatusCode.UNAVAILABLE and stub in self._in_use:
                 self._in_use.remove(stub)
+            if refused.code in _MAY_HAVE_BEEN_DONE or refused.reason == "OUTCOME_UNKNOWN":
+                answer = None
         return Operation(caller, request, began, time.monotonic_ns(), answer)
-
-
-def _refusal(error: grpc.aio.AioRpcError) -> ErrorInfo | None:
-    """Return why nothing was changed; None where it may have been."""
-    refused = Refused(error)
-    if error.code() in _MAY_HAVE_BEEN_DONE or refused.reason == "OUTCOME_UNKNOWN" or refused.info is None:
-        return None
-    info: ErrorInfo = refused.info
-    return info
