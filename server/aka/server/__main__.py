@@ -25,6 +25,7 @@ from aka.server.command_options import (
     settings_options,
 )
 from aka.server.config import SettingsError, as_variables, read_settings
+from aka.server.link_commands import export_links, import_links
 from aka.server.methods import SERVICE
 from aka.server.store.databases import check_database, migrate_database
 from aka.server.store.store import CannotOpen
@@ -156,7 +157,7 @@ def print_version() -> None:
     click.echo(f"aka {version('aka')}")
 
 
-for command in (*ALIAS_COMMANDS, backup, restore, keys, workspaces):
+for command in (*ALIAS_COMMANDS, backup, restore, keys, workspaces, import_links, export_links):
     main.add_command(command)
 
 if __name__ == "__main__":
