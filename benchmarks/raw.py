@@ -5,6 +5,8 @@ foreign keys checked. Rows are made before a transaction and only the transactio
 hold bytearrays and no None, which Python's sqlite3 binds faster than bytes and None.
 """
 
+import csv
+import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from typing import Any, Final
 import uuid_utils
 
 from aka.server.store.sqlite_migrations import migrate
+from benchmarks import links
 
 Row = tuple[Any, ...]
 Rows = dict[str, list[Row]]
@@ -31,6 +34,12 @@ _IDENTIFIERS: Final = (
 _JOURNAL: Final = (
     "INSERT INTO journal (workspace, sequence, at, api_key, request, kind, profile, label, name, flag, anonymous)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+_LINKS: Final = (
+    "SELECT hex(s.id), s.primary_id, i.name, i.label, i.anonymous, i.linked_at FROM identifiers i"
+    " JOIN profiles o ON o.workspace = i.workspace AND o.id = i.origin"
+    " JOIN profiles s ON s.workspace = o.workspace AND s.id = o.survivor ORDER BY i.workspace, i.label, i.name"
 )
 
 _WORKSPACE: Final = 1
@@ -52,6 +61,17 @@ class RawDatabase:
     def create_aliases(self, seconds: float, most: int, items: int) -> float:
         """Write what a CreateAliases of `items` new user aliases writes, and return the transactions a second."""
         return self._time(lambda: self._create_aliases_rows(items), seconds, most)
+
+    def import_links(self, lines: int, at_once: int) -> float:
+        """Write what an import of `links.write` writes, so many lines a transaction, and return the lines a second."""
+        return self._time(lambda: self._link_rows(at_once), math.inf, lines // at_once) * at_once
+
+    def export_links(self, file: Path) -> float:
+        """Write all links into a CSV file, and return the seconds that it took."""
+        began = time.perf_counter()
+        with file.open("w", newline="") as out:
+            csv.writer(out).writerows(self._connection.execute(_LINKS))
+        return time.perf_counter() - began
 
     def _time(self, rows: Callable[[], Rows], seconds: float, most: int) -> float:
         spent, done = 0.0, 0
@@ -78,6 +98,21 @@ class RawDatabase:
                 (_WORKSPACE, next(self._sequences), *entry, "linked", profile, "", alias, 0, 0),
             ],
         }
+
+    def _link_rows(self, lines: int) -> Rows:
+        start, now = next(self._calls) * lines, time.time_ns() // 1000
+        entry = (now, _KEY, str(uuid_utils.uuid4()))
+        rows: Rows = {_PROFILES: [], _IDENTIFIERS: [], _JOURNAL: []}
+        for number in range(start, start + lines, 2):
+            profile, user = _new_profile_id(), links.user(number)
+            aliases = links.alias(number), links.alias(number + 1)
+            rows[_PROFILES].append((_WORKSPACE, profile, profile, user, 3, 0, 0, now, now))
+            rows[_IDENTIFIERS] += ((_WORKSPACE, "", name, profile, 0, now) for name in (user, *aliases))
+            rows[_JOURNAL].append((_WORKSPACE, next(self._sequences), *entry, "created", profile, "", user, 1, 0))
+            rows[_JOURNAL] += (
+                (_WORKSPACE, next(self._sequences), *entry, "linked", profile, "", alias, 0, 0) for alias in aliases
+            )
+        return rows
 
     def _create_aliases_rows(self, items: int) -> Rows:
         number, now = next(self._calls), time.time_ns() // 1000

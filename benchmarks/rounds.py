@@ -23,12 +23,18 @@ class Scale:
     merge_rounds: int
     merges: int
     """Merges, a side of a round."""
+    lines: int
+    """Of the file that is imported, once."""
     many: int
     """Identifiers or tombstones of the larger of the profiles that are merged."""
 
 
-FULL: Final = Scale(rounds=13, seconds=1.1, warm=0.2, most=2_000_000, ids=100_000, merge_rounds=5, merges=6, many=1000)
-SHORT: Final = Scale(rounds=1, seconds=10.0, warm=0.0, most=300, ids=1_000, merge_rounds=1, merges=3, many=20)
+FULL: Final = Scale(
+    rounds=13, seconds=1.1, warm=0.2, most=2_000_000, ids=100_000, merge_rounds=5, merges=6, lines=1_000_000, many=1000
+)
+SHORT: Final = Scale(
+    rounds=1, seconds=10.0, warm=0.0, most=300, ids=1_000, merge_rounds=1, merges=3, lines=2_000, many=20
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks import calls, merges, servers
+from aka.server.link_import import CHUNK_LINES
+from benchmarks import calls, links, merges, servers
 from benchmarks.load import Calls, Driver, Measured
 from benchmarks.raw import raw_database
 from benchmarks.raw_postgres import postgres
@@ -155,6 +156,25 @@ def postgres_resolve(bench: Bench) -> Iterator[Figure]:
     yield Figure("10", f"Resolve of 1 id of {ids:,}, PostgreSQL, 64 callers / echo", "calls/s", 0.55, 0.80, rounds)
 
 
+def import_and_export(bench: Bench) -> Iterator[Figure]:
+    """A file of links imported, exported and compared, beside raw sqlite3 with the same rows; each once."""
+    folder, lines, key = bench.folder, bench.scale.lines, bench.driver.key
+    given, taken = folder / "links.csv", folder / "exported.csv"
+    links.write(given, lines)
+    with servers.aka(folder / "links.db", key) as aka, raw_database(folder / "links-raw.db") as raw:
+        imported = Round(
+            Sample(lines / links.run(aka, key, "import", given)),
+            Sample(raw.import_links(lines, min(lines, CHUNK_LINES))),
+        )
+        exported = Round(
+            Sample(1.5 * lines / links.run(aka, key, "export", taken)),
+            Sample(1.5 * lines / raw.export_links(folder / "raw.csv")),
+        )
+        links.compare(taken, lines)
+    yield Figure("16", f"aka import of {lines:,} lines / raw", "lines/s", 0.15, 0.30, [imported])
+    yield Figure("16", f"aka export of {lines * 3 // 2:,} links / raw", "links/s", 0.15, 0.30, [exported])
+
+
 ROWS: Final[Mapping[str, Callable[[Bench], Iterator[Figure]]]] = {
     "1": alias,
     "1b": alias_alone,
@@ -164,6 +184,7 @@ ROWS: Final[Mapping[str, Callable[[Bench], Iterator[Figure]]]] = {
     "8": pipeline,
     "9": postgres_alias,
     "10": postgres_resolve,
+    "16": import_and_export,
 }
 
 

@@ -174,7 +174,7 @@ def export_links(
                 write_state(state_file, state)
             show(state.links, None)
 
-        output = StandardOutput() if file == STANDARD else Sink(part, so_far.size)
+        output = StandardOutput() if file == STANDARD else Sink(part, so_far.size, packed=file.endswith(".gz"))
         with contextlib.closing(output):
             link_export.export_file(output, so_far, calls.export(so_far.token), note)
     if state_file is not None:

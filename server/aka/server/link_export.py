@@ -10,7 +10,7 @@ from aka.server.link_files import Changed, read_state
 from aka.server.link_rows import Format, header, write
 from aka.v1 import alias_service_pb2 as v1
 
-PIECE: Final = 100
+PIECE: Final = 10
 """Messages, of up to 1000 links each, that are kept together."""
 
 

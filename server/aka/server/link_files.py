@@ -104,10 +104,10 @@ class Source:
 class Sink:
     """A file that is written in pieces, each of which is there for good once it was kept.
 
-    One that ends with .gz is packed, each piece by itself.
+    What is `packed` is so piece by piece, which gzip reads as one.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, size: int, *, packed: bool = False) -> None:
         """Go on behind `size` bytes that were kept before; OSError, or Changed, where that cannot be."""
         self._file = path.open("r+b" if size else "wb")
         if size and self._file.seek(0, os.SEEK_END) < size:
@@ -115,7 +115,7 @@ class Sink:
             raise Changed
         self._file.truncate(size)
         self._file.seek(size)
-        self._packs = path.name.endswith(".gz")
+        self._packs = packed
         self._piece: gzip.GzipFile | None = None
 
     def write(self, text: bytes) -> None:

@@ -12,7 +12,7 @@ from aka.server.link_files import LONGEST_LINE, Changed, Line, Sink, Source, rea
 from aka.server.link_rows import BadHeader, BadRow, Format, Read, reader
 from aka.v1 import alias_service_pb2 as v1
 
-CHUNK_LINES: Final = 10_000
+CHUNK_LINES: Final = 5_000
 """Lines that are imported in one call, at most."""
 CHUNK_BYTES: Final = 8 << 20
 """About what these have at most."""
