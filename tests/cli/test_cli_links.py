@@ -110,9 +110,9 @@ def names(folder: Path) -> set[str]:
 async def test_a_csv_file_of_users_and_aliases_is_imported(commands: Commands) -> None:
     file = commands.write("l.csv", "user_id,alias_id\nu,a\nu,b\nv,c\nv,\n")
     ended = await commands.run("import", file)
-    assert (ended.code, ended.err) == (0, "")
-    assert ended.out.startswith("4 links imported in ")
-    assert ended.out.endswith(": 2 created, 1 linked, 0 identified, 0 merged, 1 already linked\n")
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err.startswith("4 links imported in ")
+    assert ended.err.endswith(": 2 created, 1 linked, 0 identified, 0 merged, 1 already linked\n")
     assert ids(await commands.exported()) == {("u",), ("u", "a"), ("u", "b"), ("v",), ("v", "c")}
     assert names(commands.folder) == {"l.csv", "check.csv"}
 
@@ -155,7 +155,7 @@ async def test_stdin_is_imported_and_stdout_is_exported_to(commands: Commands) -
 
 async def test_a_dry_run_tells_what_would_be_and_changes_nothing(commands: Commands) -> None:
     ended = await commands.run("import", commands.write("l.csv", "user_id\nu\nnull\n"), "--dry-run")
-    assert (ended.code, ended.out.startswith("1 links would be imported")) == (4, True)
+    assert (ended.code, ended.err.startswith("1 links would be imported")) == (4, True)
     assert await commands.exported() == []
 
 
@@ -192,7 +192,7 @@ async def test_a_bad_line_of_csv_is_rejected_and_those_beside_it_are_imported(
 ) -> None:
     file = commands.write("l.csv", b"user_id,alias_id\nfirst,1\n" + row + b"\nlast,2\n")
     ended = await commands.run("import", file)
-    assert (ended.code, ended.errors) == (4, [f"aka: 1 lines were rejected; see {file}.rejects.ndjson"])
+    assert (ended.code, ended.errors[-1]) == (4, f"aka: 1 lines were rejected; see {file}.rejects.ndjson")
     (reject,) = commands.rejects(file)
     assert (reject["line"], reject["reason"]) == (3, reason)
     assert message in reject["message"]
@@ -263,7 +263,7 @@ async def test_a_csv_file_without_a_good_header_is_not_imported(commands: Comman
 
 async def test_an_ndjson_file_without_a_line_is_imported(commands: Commands) -> None:
     ended = await commands.run("import", commands.write("l.ndjson", ""))
-    assert (ended.code, ended.out.startswith("0 links imported")) == (0, True)
+    assert (ended.code, ended.err.startswith("0 links imported")) == (0, True)
 
 
 async def test_a_file_that_is_not_what_its_name_says_is_told_in_one_line(commands: Commands) -> None:
@@ -411,8 +411,8 @@ async def test_an_import_goes_on_by_itself_when_a_killed_and_then_a_stopped_serv
     assert begun.poll() is None, "it was done before the server was"
     async with served(tmp_path / "aka.db", address=server.address):
         out, err = await asyncio.to_thread(begun.communicate, timeout=10 * PATIENCE)
-        assert begun.returncode == 0, err
-        assert out.startswith(f"{LINES:,} links imported in ")
+        assert (begun.returncode, out) == (0, ""), err
+        assert err.startswith(f"{LINES:,} links imported in ")
         await assert_all_is_there(commands)
     assert check_file(str(tmp_path / "aka.db")).faults == []
 
@@ -456,7 +456,7 @@ async def test_another_file_is_not_gone_on_with(commands: Commands) -> None:
 async def test_an_import_that_was_not_broken_off_begins_at_the_beginning(commands: Commands) -> None:
     file = commands.write("l.csv", "user_id\nu\nv\n")
     for _ in range(2):
-        assert (await commands.run("import", file, "--resume")).out.startswith("2 links imported")
+        assert (await commands.run("import", file, "--resume")).err.startswith("2 links imported")
 
 
 # How far it is.

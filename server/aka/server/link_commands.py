@@ -132,7 +132,8 @@ def import_links(
         state_file.unlink(missing_ok=True)
     outcomes = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in so_far.outcomes.items())
     done = "would be imported" if dry_run else "imported"
-    click.echo(f"{so_far.rows - so_far.rejected:,} links {done}{_in(so_far.rows - rows_before, began)}: {outcomes}")
+    links = f"{so_far.rows - so_far.rejected:,} links {done}"
+    click.echo(f"{links}{_in(so_far.rows - rows_before, began)}: {outcomes}", err=True)
     if so_far.rejected:
         end(REJECTED, f"{so_far.rejected:,} lines were rejected; see {rejects_file}")
 
@@ -180,7 +181,7 @@ def export_links(
     if state_file is not None:
         part.replace(file)
         state_file.unlink(missing_ok=True)
-    click.echo(f"{so_far.links:,} links exported{_in(so_far.links - links_before, began)}", err=file == STANDARD)
+    click.echo(f"{so_far.links:,} links exported{_in(so_far.links - links_before, began)}", err=True)
 
 
 @contextlib.contextmanager
