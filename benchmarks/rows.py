@@ -171,8 +171,8 @@ def import_and_export(bench: Bench) -> Iterator[Figure]:
             Sample(1.5 * lines / raw.export_links(folder / "raw.csv")),
         )
         links.compare(taken, lines)
-    yield Figure("16", f"aka import of {lines:,} lines / raw", "lines/s", 0.15, 0.30, [imported])
-    yield Figure("16", f"aka export of {lines * 3 // 2:,} links / raw", "links/s", 0.15, 0.30, [exported])
+    yield Figure("16", f"aka import of {lines:,} lines / raw", "lines/s", 0.30, 0.50, [imported])
+    yield Figure("16", f"aka export of {lines * 3 // 2:,} links / raw", "links/s", 0.30, 0.50, [exported])
 
 
 ROWS: Final[Mapping[str, Callable[[Bench], Iterator[Figure]]]] = {
