@@ -24,7 +24,7 @@ from tests.grpc.wire import Server
 from tests.grpc.wire import serving as served
 
 LONG: Final = os.environ.get("AKA_TEST_LONG") == "1"
-LINES: Final = 1_000_000 if LONG else 40_000
+LINES: Final = 1_000_000 if LONG else 30_000
 COLUMNS: Final = ["profile_id", "user_id", "alias_id", "anonymous_id", "alias_label", "alias_name", "linked_at"]
 
 Told = dict[str, str]
@@ -403,7 +403,7 @@ async def test_an_import_goes_on_by_itself_when_a_killed_and_then_a_stopped_serv
         before = _content(state)
         with serving(cwd=tmp_path, settings=settings) as server:
             commands = Commands(tmp_path, server.address)
-            begun = begun or commands.begin("import", file)
+            begun = begun or commands.begin("import", file, "--quiet")
             await until_changed(state, before, begun)
             server.stop(number)
         settings |= {"grpc_address": server.address}
