@@ -21,7 +21,7 @@ from google.protobuf.message import Message
 from benchmarks.servers import Server
 
 CONNECTIONS: Final = 4
-"""The callers share this many connections."""
+"""The callers share this many connections, where a row does not say otherwise."""
 
 _files = count()
 
@@ -96,6 +96,7 @@ class Driver:
         seconds: float,
         warm: float = 0.0,
         most: int = 2_000_000,
+        connections: int = CONNECTIONS,
     ) -> Measured:
         """Make calls for `seconds`, at most `most`, and measure those after the first `warm` seconds.
 
@@ -104,7 +105,7 @@ class Driver:
         body, words = _template(calls)
         file = self.folder / f"body-{next(_files)}"
         file.write_bytes(body)
-        command = [*self.command, server.address, calls.method, str(file), str(callers), str(min(callers, CONNECTIONS))]
+        command = [*self.command, server.address, calls.method, str(file), str(callers), str(min(callers, connections))]
         command += [str(seconds), str(warm), str(most), str(calls.made), str(calls.answer_size), *words]
         environment = {**os.environ, "LOAD_AUTHORIZATION": f"Bearer {self.key}"}
         before = server.cpu()

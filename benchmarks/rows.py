@@ -7,7 +7,7 @@ from typing import Final
 
 from aka.server.link_import import CHUNK_LINES
 from benchmarks import calls, links, merges, servers
-from benchmarks.load import Calls, Driver, Measured
+from benchmarks.load import CONNECTIONS, Calls, Driver, Measured
 from benchmarks.raw import raw_database
 from benchmarks.raw_postgres import postgres
 from benchmarks.rounds import Figure, Round, Sample, Scale, in_turn
@@ -22,14 +22,21 @@ class Bench:
     folder: Path
     scale: Scale
 
-    def load(self, server: Server, made: Calls, callers: int) -> Measured:
+    def load(self, server: Server, made: Calls, callers: int, connections: int = CONNECTIONS) -> Measured:
         """Load a server for one side of a round."""
-        scale = self.scale
-        return self.driver.run(server, made, callers=callers, seconds=scale.seconds, warm=scale.warm, most=scale.most)
+        return self.driver.run(
+            server,
+            made,
+            callers=callers,
+            connections=connections,
+            seconds=self.scale.seconds,
+            warm=self.scale.warm,
+            most=self.scale.most,
+        )
 
-    def rate(self, server: Server, made: Calls, callers: int) -> Sample:
+    def rate(self, server: Server, made: Calls, callers: int, connections: int = CONNECTIONS) -> Sample:
         """Load a server and return the calls that it answered a second."""
-        measured = self.load(server, made, callers)
+        measured = self.load(server, made, callers, connections)
         return Sample(measured.rate, _details(measured))
 
     def beside_echo(self, server: Server, made: Calls, callers: int) -> list[Round]:
@@ -156,6 +163,26 @@ def postgres_resolve(bench: Bench) -> Iterator[Figure]:
     yield Figure("10", f"Resolve of 1 id of {ids:,}, PostgreSQL, 64 callers / echo", "calls/s", 0.55, 0.80, rounds)
 
 
+def postgres_workers(bench: Bench) -> Iterator[Figure]:
+    """Durable Alias of two new ids by two workers over PostgreSQL, beside one over the same.
+
+    The kernel spreads connections, so there are more than in other rows.
+    """
+    callers, connections, key = 64, 32, bench.driver.key
+    with (
+        postgres() as raw,
+        servers.aka(bench.folder / "postgres-one", key, raw.cluster.url("aka")) as one,
+        servers.aka(bench.folder / "postgres-two", key, raw.cluster.url("aka"), workers=2) as two,
+    ):
+        made = calls.new_alias(one, key)
+        rounds = in_turn(
+            bench.scale.rounds,
+            lambda: bench.rate(two, made, callers, connections),
+            lambda: bench.rate(one, made, callers, connections),
+        )
+    yield Figure("11", f"Alias, PostgreSQL, {callers} callers: 2 workers / 1", "calls/s", 1.0, 1.3, rounds)
+
+
 def import_and_export(bench: Bench) -> Iterator[Figure]:
     """A file of links imported, exported and compared, beside raw sqlite3 with the same rows; each once."""
     folder, lines, key = bench.folder, bench.scale.lines, bench.driver.key
@@ -184,6 +211,7 @@ ROWS: Final[Mapping[str, Callable[[Bench], Iterator[Figure]]]] = {
     "8": pipeline,
     "9": postgres_alias,
     "10": postgres_resolve,
+    "11": postgres_workers,
     "16": import_and_export,
 }
 

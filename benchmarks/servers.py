@@ -29,22 +29,24 @@ class Server:
     pid: int
 
     def cpu(self) -> float:
-        """Return the seconds of processor time that it has used; 0 where the system does not tell."""
+        """Return the seconds of processor time that it and its workers have used; 0 where the system does not tell."""
         try:
-            words = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+            workers = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+            stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in (self.pid, *workers)]
         except OSError:
             return 0.0
-        return (int(words[11]) + int(words[12])) / _TICKS
+        return sum(int(words[11]) + int(words[12]) for words in stats) / _TICKS
 
 
 @contextmanager
-def aka(database: Path, key: str, postgres: str | None = None) -> Iterator[Server]:
+def aka(database: Path, key: str, postgres: str | None = None, *, workers: int = 1) -> Iterator[Server]:
     """Run `aka serve` on a SQLite file, or on a PostgreSQL and its log beside that file.
 
     Its rate limit counts but does not refuse.
     """
     settings = {
         "AKA_DATABASE_URL": postgres or f"sqlite:///{database}",
+        "AKA_WORKERS": str(workers),
         "AKA_GRPC_ADDRESS": "127.0.0.1:0",
         "AKA_REST_ADDRESS": "",
         "AKA_BOOTSTRAP_API_KEY": key,
