@@ -52,9 +52,9 @@ test-image: install ## Build the image with buildah over a Debian, as root, and 
 	AKA_TEST_LONG=1 $(BIN)/python -m pytest --timeout 900 tests/image
 
 .PHONY: test-deploy
-test-deploy: install ## Run the balancer of deploy/, HAProxy, in front of two servers
+test-deploy: install ## Run deploy/'s balancer, HAProxy, in front of two servers, and ill-treat workers
 	@command -v haproxy >/dev/null || apt-get install -y haproxy
-	AKA_TEST_LONG=1 $(BIN)/python -m pytest tests/deploy
+	AKA_TEST_LONG=1 $(BIN)/python -m pytest tests/deploy tests/workers
 
 .PHONY: test-schema
 test-schema: install ## Call the gateway by its OpenAPI document, long, and with 100,000 malformed bodies
