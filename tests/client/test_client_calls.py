@@ -16,6 +16,7 @@ from aka.client import (
     AlreadyIdentified,
     AsyncClient,
     BatchSize,
+    Call,
     Change,
     Client,
     Consistency,
@@ -34,7 +35,7 @@ from aka.client import (
     UserNotFound,
 )
 from aka.v1 import alias_service_pb2 as v1
-from tests.client.calling import Calls, Script
+from tests.client.calling import Calls, Script, Workspace, client_of
 from tests.grpc.wire import UNKNOWN_UUID
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -279,6 +280,39 @@ async def test_a_profile_of_many_pages_is_whole(client: Calls, monkeypatch: pyte
     profile = await client.get_profile("u")
     assert [linked.identifier for linked in profile.identifiers] == [*(f"a{n}" for n in range(6)), "u"]
     assert isinstance(profile.identifiers[0], LinkedIdentifier)
+
+
+async def test_a_profile_whose_identifier_moves_between_two_pages_is_not_mixed_with_the_other(
+    server: Workspace, api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aka.client._messages.PAGE", 2)
+
+    def move(_: Call) -> None:
+        if not moved:
+            moved.append(other.delete_alias("z"))
+            other.alias("v", "z")
+
+    moved: list[Any] = []
+    with Client(server.address, api_key=server.key) as other:
+        for user in "u", "v":
+            other.identify(user)
+            other.batch_alias([AliasRequest(user, f"{user}{n}") for n in range(3)])
+        other.alias("u", "z")
+        async with client_of(api, server, on_call=move) as client:
+            profile = await client.get_profile("z")
+    assert moved
+    assert profile.user_id == "v"
+    assert [linked.identifier for linked in profile.identifiers] == ["v", "v0", "v1", "v2", "z"]
+
+
+@pytest.mark.parametrize("name", ["profile_id", "request_id"])
+async def test_an_empty_id_is_not_taken_for_none(name: str, client: Calls) -> None:
+    await client.identify("u", anonymous_id="a")
+    with pytest.raises(ValueError, match=f"{name}: it is empty"):
+        await client.delete_alias("a", **{name: ""})
+    with pytest.raises(ValueError, match="request_id: it is empty"):
+        await client.alias("u", "b", request_id="")
+    assert (await client.resolve("a")).found
 
 
 async def test_an_alias_is_deleted(client: Calls) -> None:

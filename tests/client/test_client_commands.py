@@ -135,6 +135,34 @@ def test_one_that_is_nobodys_is_told_and_exits_with_3(aka: Aka, known: str) -> N
     assert ended.exit_code == 3
 
 
+def test_an_identifier_that_is_refused_is_told_of_and_those_beside_it_are_resolved(
+    aka: Aka, known: str, script: Script
+) -> None:
+    script.forget()
+    ended = aka("resolve", "--json", stdin="legacy\n" + "x" * 401 + "\nnobody\n" + "x" * 402 + "\nsession\n")
+    told = [(row.get("found"), row.get("error", {}).get("reason"), row["id"][:7]) for row in rows(ended)]
+    assert told == [
+        (True, None, "legacy"),
+        (None, "INVALID_VALUE", "xxxxxxx"),
+        (False, None, "nobody"),
+        (None, "INVALID_VALUE", "xxxxxxx"),
+        (True, None, "session"),
+    ]
+    assert ended.exit_code == 2
+    assert len(script.seen) == 5
+
+
+def test_any_number_of_lines_is_resolved_a_thousand_at_once(aka: Aka, script: Script) -> None:
+    ended = aka("resolve", "--json", stdin="".join(f"u{number}\n" for number in range(2500)))
+    assert [row["id"] for row in rows(ended)] == [f"u{number}" for number in range(2500)]
+    assert [len(request.identifiers) for request in script.seen] == [1000, 1000, 500]
+
+
+def test_a_mark_that_windows_begins_a_file_with_is_no_part_of_an_identifier(aka: Aka, known: str) -> None:
+    ended = aka("resolve", "--json", stdin=b"\xef\xbb\xbflegacy\r\nsession\r\n")
+    assert [row["profile_id"] for row in rows(ended)] == [known, known]
+
+
 def test_no_lines_are_no_rows(aka: Aka) -> None:
     ended = aka("resolve", stdin="")
     assert (ended.stdout, ended.stderr, ended.exit_code) == ("", "", 0)
@@ -200,7 +228,9 @@ def test_the_exit_code_is_of_the_kind_of_failure(name: str, code: int, aka: Aka,
     assert ended.exit_code == code
     assert ended.stdout == ""
     (line,) = ended.stderr.splitlines()
-    assert line.startswith(f"aka: {name}: as told, user_profile_id p, alias_profile_id q (request id ")
+    assert line.startswith(
+        f"aka: {name}: as told, user_profile_id p, alias_profile_id q (user 'u', alias 'a', request id "
+    )
     assert len(script.seen) == 1
 
 
@@ -230,6 +260,7 @@ def test_nobody_there_exits_with_7(aka: Aka) -> None:
         (["resolve", "\udcff"], "an identifier is not UTF-8"),
         (["resolve", ""], "FIELD_REQUIRED: Missing required field: identifiers[0].id"),
         (["unlink", "a", "--on", "x"], "INVALID_VALUE: profile_id"),
+        (["unlink", "a", "--on", ""], "--on: it is empty"),
     ],
 )
 def test_what_cannot_be_exits_with_2_and_says_why(arguments: list[str], told: str, aka: Aka) -> None:
@@ -243,7 +274,7 @@ def test_a_refused_change_names_both_profiles(aka: Aka, known: str) -> None:
     other = rows(aka("identify", "other", "--json"))[0]["profile_id"]
     ended = aka("alias", "user_123", "other")
     assert ended.exit_code == 4
-    assert f"user_profile_id {known}, alias_profile_id {other} (request id " in ended.stderr
+    assert f"user_profile_id {known}, alias_profile_id {other} (user 'user_123', alias 'other', " in ended.stderr
 
 
 def test_a_profile_that_is_not_there_is_nobodys(aka: Aka) -> None:
@@ -289,6 +320,34 @@ def test_a_pipe_gets_plain_columns(env: dict[str, str], known: str) -> None:
         [AKA, "resolve", "legacy"], env=environment() | env, capture_output=True, text=True, timeout=60
     )
     assert ran.stdout.splitlines()[1].split() == ["legacy", "yes", known, "user_123", "-"]
+
+
+@pytest.mark.parametrize(
+    ("redirected", "code", "told"),
+    [
+        ("resolve <&-", 2, "nothing to read on stdin"),
+        ("resolve legacy >&-", 0, ""),
+        ("resolve legacy --json >/dev/full", 1, "aka: stdin cannot be read, or stdout not be written: No space left"),
+        ("resolve legacy --json | true", 0, ""),
+    ],
+)
+def test_what_cannot_be_read_or_written_is_told_in_a_line(
+    redirected: str, code: int, told: str, env: dict[str, str], known: str
+) -> None:
+    ran = subprocess.run(
+        ["sh", "-c", f"{AKA} {redirected}"], env=environment() | env, capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == code
+    assert told in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert bool(ran.stderr) == bool(told)
+
+
+def test_what_stdout_has_no_letters_for_is_escaped(env: dict[str, str], known: str) -> None:
+    env = environment() | env | {"PYTHONIOENCODING": "latin-1"}
+    ran = subprocess.run([AKA, "alias", "user_123", "łódź"], env=env, capture_output=True, timeout=60)
+    assert ran.returncode == 0
+    assert "łódź".encode("latin-1", "backslashreplace") in ran.stdout
 
 
 def test_without_arguments_a_terminal_is_not_read(env: dict[str, str]) -> None:

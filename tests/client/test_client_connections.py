@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
@@ -85,6 +85,20 @@ async def test_a_closed_client_says_so(server: Workspace, api: str) -> None:
     for _ in range(2):
         with pytest.raises(RuntimeError, match="The client is closed"):
             await client.resolve("u")
+
+
+@pytest.mark.parametrize("call", [lambda client: client.resolve("u"), lambda client: [*client.resolve_many(["u"])]])
+def test_a_client_that_another_thread_closes_says_so(
+    call: Callable[[Client], object], server: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def close() -> tuple[()]:
+        client.close()
+        return ()
+
+    monkeypatch.setattr("aka.client._connection.trace_metadata", close)  # behind the look whether it is closed
+    client = Client(server.address, api_key=server.key)
+    with pytest.raises(RuntimeError, match="The client is closed"):
+        call(client)
 
 
 async def test_a_client_may_be_made_before_the_event_loop_and_used_in_it(server: Workspace) -> None:

@@ -188,9 +188,13 @@ async def test_what_this_version_does_not_know_is_of_its_statuss_class(
     assert (raised.value.code, raised.value.reason, raised.value.message) == (code, told, "no")
 
 
-async def test_details_that_are_rubbish_are_no_details(api: str) -> None:
+RUBBISH = Status(details=[Packed(type_url="type.googleapis.com/google.rpc.ErrorInfo", value=b"\xff")])
+
+
+@pytest.mark.parametrize("packed", [b"\xff", RUBBISH.SerializeToString()])
+async def test_details_that_are_rubbish_are_no_details(packed: bytes, api: str) -> None:
     code = grpc.StatusCode.ALREADY_EXISTS
-    async with refusing(code, packed=b"\xff") as address, client_of(api, address, retries=0) as client:
+    async with refusing(code, packed=packed) as address, client_of(api, address, retries=0) as client:
         with pytest.raises(AkaError) as raised:
             await client.alias("u", "a")
     assert (raised.value.code, raised.value.reason) == (code, None)

@@ -2,21 +2,25 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, suppress
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import grpc
 import pytest
 import pytest_asyncio
 
 from aka.client import AkaError, AsyncClient, Call, Client, FieldRequired, ProfileId, UserAlias
+from aka.client._connection import Started
+from aka.client._messages import resolve_request
 from aka.server.domain.rules import Rules
 from aka.server.service import Service, Session
 from aka.server.servicer import AliasServicer
 from aka.v1 import alias_service_pb2 as v1
-from tests.client.calling import Calls, Workspace, client_of
+from tests.client.calling import Calls, Script, Workspace, client_of
 from tests.grpc.wire import KEY, Server, serving
 
 PATIENCE = 30
@@ -114,7 +118,7 @@ async def test_identifiers_of_all_kinds_may_be_mixed(client: Calls) -> None:
     assert [resolution.found for resolution in found] == [True, True, True, True, False]
 
 
-async def test_a_batch_has_a_thousand_unless_told(client: Calls, script: Any) -> None:
+async def test_a_batch_has_a_thousand_unless_told(client: Calls, script: Script) -> None:
     assert len(await client.resolve_all((f"u{n}" for n in range(2500)), in_flight=1)) == 2500
     assert [len(request.identifiers) for request in script.seen] == [1000, 1000, 500]
 
@@ -123,6 +127,13 @@ async def test_a_batch_has_a_thousand_unless_told(client: Calls, script: Any) ->
 async def test_what_cannot_be_is_a_value_error(options: dict[str, int], client: Calls) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         await client.resolve_all(["u"], **options)
+
+
+async def test_one_identifier_is_not_taken_for_many(client: Calls, script: Script) -> None:
+    for one in ("user_123", ProfileId("x")):
+        with pytest.raises(TypeError, match="for one there is resolve"):
+            await client.resolve_all(one)
+    assert not script.seen
 
 
 async def test_an_identifier_that_is_refused_raises_after_what_came_before(server: Workspace, api: str) -> None:
@@ -246,6 +257,53 @@ async def test_threads_that_stop_early_end_the_calls_under_way(threaded_client: 
     await collecting
     await gate.until(under_way=0)
     assert gate.ended == 2
+
+
+async def test_calls_that_their_caller_gave_up_are_told_of(gated: Server, gate: Gate) -> None:
+    calls: list[Call] = []
+    async with AsyncClient(gated.address, api_key=KEY, timeout=PATIENCE, on_call=calls.append) as client:
+        call = asyncio.create_task(client.resolve("u"))
+        await gate.until(under_way=1)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    assert [call.error and call.error.code for call in calls] == [grpc.StatusCode.CANCELLED]
+
+
+async def test_calls_that_a_thread_gave_up_are_told_of(gated: Server, gate: Gate) -> None:
+    calls: list[Call] = []
+    refused = threading.Event()
+
+    def identifiers() -> Iterator[str]:
+        yield from ("a", "b")
+        refused.wait(PATIENCE)
+        raise LookupError
+
+    with Client(gated.address, api_key=KEY, timeout=PATIENCE, on_call=calls.append) as client:
+        found = client.resolve_many(identifiers(), batch_size=1)
+        collecting = asyncio.create_task(asyncio.to_thread(list, found))
+        await gate.until(under_way=2)
+        refused.set()
+        with pytest.raises(LookupError):
+            await collecting
+    assert [call.error and call.error.code for call in calls] == [grpc.StatusCode.CANCELLED] * 2
+
+
+@pytest.mark.parametrize("reader", [Started.result, Started.cancel])
+def test_a_call_that_its_reader_comes_late_for_is_told_of_with_what_it_took(
+    reader: Callable[[Started[Any]], object], server: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Call] = []
+    clock = SimpleNamespace(monotonic=lambda: 1.0)
+    monkeypatch.setattr("aka.client._connection.time", clock)
+    with Client(server.address, api_key=server.key, on_call=calls.append) as client:
+        started = client._connection.start(resolve_request(["u"], None), v1.ResolveResponse, None)
+        ended = threading.Event()
+        started._future.add_done_callback(lambda _: ended.set())
+        assert ended.wait(PATIENCE)
+        clock.monotonic = lambda: 1000.0
+        reader(started)
+    assert [(call.seconds, call.error) for call in calls] == [(0, None)]
 
 
 async def test_a_call_whose_client_is_closed_ends_with_an_error(gated: Server, gate: Gate) -> None:

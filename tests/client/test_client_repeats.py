@@ -1,6 +1,7 @@
 """What is repeated, and what is not; deadlines."""
 
 import asyncio
+import math
 from pathlib import Path
 
 import grpc
@@ -143,9 +144,11 @@ async def test_every_call_has_a_deadline_that_the_server_is_told(
     assert deadline - 0.1 <= asyncio.get_running_loop().time() + told
 
 
-async def test_a_deadline_that_has_passed_before_is_a_value_error(client: Calls, api: str) -> None:
-    with pytest.raises(ValueError, match="timeout: "):
-        await client.resolve("u", timeout=0)
+async def test_a_deadline_that_cannot_be_is_a_value_error(client: Calls, api: str) -> None:
+    for timeout in (0, math.inf, math.nan):
+        with pytest.raises(ValueError, match="timeout: "):
+            await client.resolve("u", timeout=timeout)
+    assert not (await client.resolve("u", timeout=1_000_000_000)).found
     with pytest.raises(ValueError, match="timeout: "):
         async with client_of(api, "127.0.0.1:1", timeout=-1):
             pass

@@ -41,6 +41,21 @@ def test_tests_get_a_real_aka_that_is_empty_each_time(tmp_path: Path) -> None:
     assert "4 passed" in ran.stdout
 
 
+WITHOUT_PYTEST: Final = """
+import sys
+sys.modules["pytest"] = None
+from aka.client.testing import running_server
+with running_server() as server, server.client() as client:
+    print(client.identify("u").outcome)
+"""
+
+
+def test_other_test_runners_run_a_server_too() -> None:
+    command = [sys.executable, "-c", WITHOUT_PYTEST]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout == "CREATED\n"
+
+
 @pytest.mark.parametrize(
     ("module", "text", "told"),
     [

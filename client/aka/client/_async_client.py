@@ -267,6 +267,8 @@ class AsyncClient:
         while page.next_page_token:
             request.page_token = page.next_page_token
             page, _ = await self._connection.call(request, v1.GetProfileResponse, timeout)
+            if page.profile.profile_id != answer.profile.profile_id:  # merged meanwhile, or its identifier moved
+                return await self.get_profile(identifier, consistency=consistency, timeout=timeout)
             identifiers += page.profile.identifiers
         return messages.profile(answer, identifiers)
 

@@ -4,9 +4,10 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -17,6 +18,8 @@ from aka.client._trace_context import trace_metadata
 from aka.v1.alias_service_pb2_grpc import AliasServiceStub
 
 A = TypeVar("A", bound=Message)
+
+_LONGEST: Final = 1_000_000_000
 
 
 class Call(NamedTuple):
@@ -47,26 +50,27 @@ class Begun:
     began: float
     on_call: OnCall | None
 
-    def answered(self, trailers: Metadata) -> str:
-        """Report that it was answered, and return its `x-request-id`."""
-        self._report(None, rate_limit_of(trailers) if self.on_call else None)
+    def answered(self, trailers: Metadata, ended: float | None = None) -> str:
+        """Report that it was answered, and return its `x-request-id`. It `ended` now unless that is told."""
+        self._report(None, rate_limit_of(trailers) if self.on_call else None, ended)
         return self.request_id
 
-    def failed(self, error: grpc.RpcError) -> AkaError:
+    def failed(self, error: grpc.RpcError, ended: float | None = None) -> AkaError:
         """Report that it failed, and return the error."""
-        return self._fail(error_of_call(error, self.request_id))
+        return self._fail(error_of_call(error, self.request_id), ended)
 
-    def cut_off(self) -> AkaError:
-        """Report that its channel was closed, and return the error."""
-        return self._fail(AkaError(grpc.StatusCode.CANCELLED, "The channel was closed", request_id=self.request_id))
+    def cut_off(self, why: str) -> AkaError:
+        """Report that it was cancelled, and return the error."""
+        return self._fail(AkaError(grpc.StatusCode.CANCELLED, why, request_id=self.request_id), None)
 
-    def _fail(self, error: AkaError) -> AkaError:
-        self._report(error, error.rate_limit)
+    def _fail(self, error: AkaError, ended: float | None) -> AkaError:
+        self._report(error, error.rate_limit, ended)
         return error
 
-    def _report(self, error: AkaError | None, rate_limit: RateLimit | None) -> None:
+    def _report(self, error: AkaError | None, rate_limit: RateLimit | None, ended: float | None) -> None:
         if self.on_call is not None:
-            self.on_call(Call(self.method, self.request_id, time.monotonic() - self.began, error, rate_limit))
+            seconds = (ended or time.monotonic()) - self.began
+            self.on_call(Call(self.method, self.request_id, seconds, error, rate_limit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,8 @@ class AsyncConnection:
             # grpc.aio raises it in tasks that nobody cancelled, where their channel is closed.
             task = asyncio.current_task()
             if task is not None and not task.cancelling():
-                raise begun.cut_off() from None
+                raise begun.cut_off("The channel was closed") from None
+            begun.cut_off("The caller gave it up")
             raise
 
     def start(self, request: Message, answer: type[A], timeout: float | None) -> "asyncio.Task[tuple[A, str]]":
@@ -163,7 +168,8 @@ class Connection:
         """Return the answer and the call's `x-request-id`; AkaError where it is an error."""
         begun, rpc = self._begin(request, timeout)
         try:
-            answered, call = rpc.with_call(request, timeout=begun.timeout, metadata=begun.metadata)
+            with self._unless_closed():
+                answered, call = rpc.with_call(request, timeout=begun.timeout, metadata=begun.metadata)
             return answered, begun.answered(call.trailing_metadata())
         except grpc.RpcError as error:
             raise begun.failed(error) from error
@@ -171,7 +177,8 @@ class Connection:
     def start(self, request: Message, answer: type[A], timeout: float | None) -> "Started[A]":
         """Begin a call, to be waited for or cancelled."""
         begun, rpc = self._begin(request, timeout)
-        return Started(begun, rpc.future(request, timeout=begun.timeout, metadata=begun.metadata))
+        with self._unless_closed():
+            return Started(begun, rpc.future(request, timeout=begun.timeout, metadata=begun.metadata))
 
     def close(self) -> None:
         """End the calls under way, and the channel unless it was given."""
@@ -185,6 +192,16 @@ class Connection:
         begun = self._terms.begin(request, timeout)
         return begun, getattr(self._stub, begun.method)
 
+    @contextmanager
+    def _unless_closed(self) -> Iterator[None]:
+        """Say so where another thread closed the client just now: gRPC's word for it is a ValueError."""
+        try:
+            yield
+        except ValueError:
+            if self._closed:
+                raise RuntimeError("The client is closed") from None
+            raise
+
 
 class Started(Generic[A]):
     """A call on its way in gRPC's threads."""
@@ -192,25 +209,34 @@ class Started(Generic[A]):
     def __init__(self, begun: Begun, future: Any) -> None:
         self._begun = begun
         self._future = future
+        self._ended: float | None = None
+        future.add_done_callback(self._end)
 
     def done(self) -> bool:
         """Whether it has ended."""
         return bool(self._future.done())
 
     def cancel(self) -> None:
-        """End it."""
-        self._future.cancel()
+        """End it, if it has not ended, and report it."""
+        if self._future.cancel():
+            self._begun.cut_off("The caller gave it up")
+        else:
+            with suppress(AkaError):
+                self.result()
 
     def result(self) -> tuple[A, str]:
         """Wait for it, and return what `Connection.call` does."""
         try:
             answered: A = self._future.result()
-            return answered, self._begun.answered(self._future.trailing_metadata())
+            return answered, self._begun.answered(self._future.trailing_metadata(), self._ended)
         except grpc.RpcError as error:
-            raise self._begun.failed(error) from error
+            raise self._begun.failed(error, self._ended) from error
+
+    def _end(self, _: Any) -> None:
+        self._ended = time.monotonic()
 
 
 def _positive(timeout: float) -> float:
-    if timeout <= 0:
-        raise ValueError(f"timeout: {timeout} is no number of seconds above 0")
+    if not 0 < timeout <= _LONGEST:  # gRPC takes what is beyond it for a deadline that has passed
+        raise ValueError(f"timeout: {timeout} is not above 0 and at most {_LONGEST} seconds")
     return timeout

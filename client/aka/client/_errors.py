@@ -1,6 +1,7 @@
 """The errors of calls: one class for each status and for each `ErrorReason`, and the one way that they are made."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import grpc
@@ -304,9 +305,9 @@ def error_of_call(error: grpc.RpcError, request_id: str) -> AkaError:
     trailers = failed.trailing_metadata() or ()
     packed = next((value for name, value in trailers if name == "grpc-status-details-bin"), b"")
     try:
-        details = Status.FromString(packed).details
+        details: Sequence[Packed] = Status.FromString(packed).details
     except DecodeError:
-        details = Status().details
+        details = ()
     request_id = request_id_of(trailers) or request_id
     return _error(failed.code(), failed.details() or "", details, request_id, rate_limit_of(trailers))
 
@@ -337,7 +338,8 @@ def _error(
     info, bad, retry = ErrorInfo(), BadRequest(), RetryInfo()
     for detail in details:
         for known in (info, bad, retry):
-            detail.Unpack(known)
+            with suppress(DecodeError):
+                detail.Unpack(known)
     reason = info.reason if info.domain == _DOMAIN else None
     return (REASONS.get(reason or "") or STATUSES.get(code.name, AkaError))(
         code,

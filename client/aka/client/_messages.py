@@ -154,11 +154,13 @@ def delete_alias_request(
     request_id: str | uuid.UUID | None,
 ) -> v1.DeleteAliasRequest:
     """Return a request of DeleteAlias, which always has a `request_id`: without one it must not be repeated."""
+    if profile_id == "":  # it would be taken for none, and what is on any profile unlinked
+        raise ValueError("profile_id: it is empty; give a profile id, or None")
     request = v1.DeleteAliasRequest(
         profile_id=profile_id or "",
         allow_missing=allow_missing,
         validate_only=validate_only,
-        request_id=request_id_text(request_id or uuid.uuid4()),
+        request_id=request_id_text(uuid.uuid4() if request_id is None else request_id),
     )
     match alias:
         case UserAlias():
@@ -172,6 +174,8 @@ def delete_alias_request(
 
 def request_id_text(request_id: str | uuid.UUID | None) -> str:
     """Return a request id as it is sent."""
+    if request_id == "":  # it would be taken for none, and the change done again
+        raise ValueError("request_id: it is empty; give a UUID, or None")
     return "" if request_id is None else str(request_id)
 
 

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import grpc
-import pytest
 
 from aka.admin.v1 import admin_service_pb2 as admin_v1
 from aka.admin.v1.admin_service_pb2_grpc import AdminServiceStub
@@ -91,17 +90,22 @@ def running_server() -> Iterator[AkaServer]:
                 process.kill()
 
 
-@pytest.fixture(scope="session")
-def aka_process() -> Iterator[AkaServer]:
-    """One aka for the whole run, with a key that may do everything in it."""
-    with running_server() as server:
-        yield server
+try:
+    import pytest
+except ModuleNotFoundError:  # `running_server` is there for other test runners too
+    pass
+else:
 
+    @pytest.fixture(scope="session")
+    def aka_process() -> Iterator[AkaServer]:
+        """One aka for the whole run, with a key that may do everything in it."""
+        with running_server() as server:
+            yield server
 
-@pytest.fixture
-def aka_server(aka_process: AkaServer) -> AkaServer:
-    """An aka in which nothing is yet, whatever other tests did."""
-    return aka_process.empty()
+    @pytest.fixture
+    def aka_server(aka_process: AkaServer) -> AkaServer:
+        """An aka in which nothing is yet, whatever other tests did."""
+        return aka_process.empty()
 
 
 def _why(log: str) -> str:

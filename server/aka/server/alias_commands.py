@@ -1,8 +1,11 @@
 """`aka alias`, `create-alias`, `identify`, `resolve`, `profile` and `unlink`: for people who look into something."""
 
 import functools
+import re
 import sys
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
+from itertools import islice
 from typing import Any, Final
 
 import click
@@ -12,6 +15,7 @@ from aka.client import (
     Change,
     Client,
     Identifier,
+    InvalidArgumentError,
     LinkedIdentifier,
     MergeBehavior,
     MergePolicy,
@@ -24,6 +28,9 @@ from aka.server.client_channel import ServerTls, client_channel
 from aka.server.command_items import ABOUT_THE_ITEM, EPILOG, NOBODYS, WRONG_USE, Row, Rows, cell, read_items, run_each
 from aka.server.command_options import end, key_option, server_option, server_tls_options
 from aka.server.tables import print_table
+
+MOST_RESOLVED: Final = 1000
+"""Identifiers that are asked for at once."""
 
 
 def _calling(name: str) -> Callable[[Callable[..., int]], click.Command]:
@@ -39,10 +46,16 @@ def _calling(name: str) -> Callable[[Callable[..., int]], click.Command]:
         def calling(server: str, key: str, tls: ServerTls | None, **rest: Any) -> None:
             # No repeats: who looks into something wants to see what is.
             with client_channel(server, tls) as channel, Client(channel=channel, api_key=key) as client:
+                if isinstance(sys.stdout, TextIOWrapper):  # or what it has no letters for would end a command half-way
+                    sys.stdout.reconfigure(errors="backslashreplace")
                 try:
                     sys.exit(command(client, **rest))
                 except UnicodeError:
                     end(WRONG_USE, "an identifier is not UTF-8")
+                except BrokenPipeError:
+                    raise  # click ends quietly
+                except OSError as error:
+                    end(1, f"stdin cannot be read, or stdout not be written: {error.strerror}")
 
         return calling
 
@@ -166,6 +179,8 @@ def unlink(
 
     Without arguments, for each line of stdin: ID.
     """
+    if on == "":  # a variable of a script that is not set
+        end(WRONG_USE, "--on: it is empty; a profile id is expected")
 
     def delete(name: str) -> Row:
         alias = name if label is None else UserAlias(label, name)
@@ -184,13 +199,11 @@ def resolve(client: Client, given: Sequence[str], label: str | None, profile_ids
     Without arguments, for each line of stdin: ID. With --json any number of them, as they come.
     """
     read = _identifier(label, profile_ids)
-    asked = (read(*words) for words in read_items(given, 1, each=True))
+    asked = (words[0] for words in read_items(given, 1, each=True))
     with Rows(("id",), as_json) as rows:
         try:
-            for resolution in client.resolve_many(asked):
-                rows.add(_resolved(resolution))
-                if not resolution.found:
-                    rows.code = rows.code or NOBODYS
+            while batch := list(islice(asked, MOST_RESOLVED)):
+                _resolve(client, batch, read, rows)
         except AkaError as error:
             rows.fail((), error)
     return rows.code
@@ -244,6 +257,27 @@ def _identifier(label: str | None, profile_ids: bool) -> Callable[[str], Identif
     if profile_ids:
         return ProfileId
     return str
+
+
+def _resolve(client: Client, names: Sequence[str], read: Callable[[str], Identifier], rows: Rows) -> None:
+    """Resolve at most `MOST_RESOLVED` names; those beside one that is refused are asked for without it."""
+    while names:
+        refused, error = len(names), None
+        try:
+            found = list(client.resolve_many(map(read, names)))
+        except InvalidArgumentError as invalid:
+            place = re.match(r"identifiers\[(\d+)\]", invalid.field or "")
+            if place is None:
+                raise
+            refused, error = int(place[1]), invalid
+            found = list(client.resolve_many(map(read, names[:refused])))
+        for resolution in found:
+            rows.add(_resolved(resolution))
+            if not resolution.found:
+                rows.code = rows.code or NOBODYS
+        if error is not None:
+            rows.fail((names[refused],), error)
+        names = names[refused + 1 :]
 
 
 def _resolved(resolution: Resolution) -> Row:

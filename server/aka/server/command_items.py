@@ -66,7 +66,8 @@ class Rows:
             click.echo(json.dumps({**dict(zip(self._names, words, strict=False)), "error": _error(error)}))
         else:
             told = "".join(f", {name} {value}" for name, value in _profiles(error).items())
-            click.echo(f"aka: {error}{told} (request id {error.request_id})", err=True)
+            item = "".join(f"{name} {word!r}, " for name, word in zip(self._names, words, strict=False))
+            click.echo(f"aka: {error}{told} ({item}request id {error.request_id})", err=True)
         return code
 
     def __enter__(self) -> Self:
@@ -101,11 +102,12 @@ def read_items(given: Sequence[str], width: int, *, each: bool = False) -> Itera
         for first in range(0, len(given), width):
             yield given[first : first + width]
         return
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():
         raise click.UsageError("no arguments, and nothing to read on stdin")
     for number, line in enumerate(sys.stdin.buffer, 1):
         try:
-            words = line.decode().rstrip("\r\n").split("\t")
+            # Windows has files begin with a mark that is none of the first id.
+            words = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n").split("\t")
         except UnicodeDecodeError:
             end(WRONG_USE, f"stdin, line {number}: it is not UTF-8")
         if words == [""]:

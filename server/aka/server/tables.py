@@ -8,7 +8,7 @@ import click
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table; no cell is cut."""
-    if sys.stdout.isatty() and _print_with_rich(heads, rows):
+    if sys.stdout is not None and sys.stdout.isatty() and _print_with_rich(heads, rows):
         return
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     for row in (heads, *rows):
