@@ -239,6 +239,15 @@ async def test_thousands_of_rejected_lines_are_all_told_in_order(commands: Comma
     assert len(await commands.exported()) == 6000
 
 
+async def test_lines_of_the_greatest_length_fit_into_messages(commands: Commands) -> None:
+    """Or a thousand of them would be sixty times what a message may have."""
+    lines = [f"{number:065000}" for number in range(300)]
+    file = commands.write("l.csv", "user_id\n" + "\n".join(lines))
+    assert (await commands.run("import", file)).code == 4
+    assert {(reject["reason"], len(reject["row"])) for reject in commands.rejects(file)} == {("INVALID_VALUE", 65000)}
+    assert len(commands.rejects(file)) == 300
+
+
 # Files that cannot be imported.
 
 
