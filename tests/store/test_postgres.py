@@ -291,6 +291,31 @@ async def test_a_database_that_does_not_answer_holds_no_group_for_ever(
     assert (await tenant.do(alias("ann", "card"))).outcome == v1.OUTCOME_LINKED
 
 
+async def test_a_lock_that_is_not_to_be_had_is_a_conflict(backend: Postgres, tenants: tuple[Tenant, Tenant]) -> None:
+    await tenants[0].do(identify("ann"))
+    for connection in store_of(tenants[0])._changes._connections:
+        connection._begin = connection._begin.replace("lock_timeout = '4s'", "lock_timeout = '100ms'")
+    async with backend.beside.transaction():
+        await backend.beside.execute("SELECT 1 FROM profiles FOR UPDATE")
+        assert await refusal(tenants[0].batch(alias("ann", "card"))) == "CONFLICT"
+    assert (await tenants[0].do(alias("ann", "card"))).outcome == v1.OUTCOME_LINKED
+
+
+def store_of(tenant: Tenant) -> PostgresStore:
+    assert isinstance(tenant.store, PostgresStore)
+    return tenant.store
+
+
+async def test_what_was_done_is_measured(backend: Postgres, tenants: tuple[Tenant, Tenant]) -> None:
+    async with failing(backend, "40001", times=2):
+        await tenants[0].do(identify("hot"))
+    measured = await tenants[0].store.measure()
+    assert measured.queues["changes"].retries == 2
+    assert measured.changes["created"] == 1
+    assert sum(measured.commits.counts) >= 1
+    assert measured.sizes.keys() == {"answers", "identifiers", "journal", "profiles"}
+
+
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """A cluster of the test's own."""
@@ -384,7 +409,8 @@ def test_hosts_are_read_from_a_url(text: str, hosts: Any) -> None:
 @pytest.mark.parametrize(
     "text",
     ["mysql://db/aka", "postgresql://db:port/aka", "postgresql://db/aka?target_session_attrs=leader",
-     "postgresql://db/aka?connect_timeout=soon", "postgresql://[::1/aka", "postgresql:///aka?host=one,two&port=1,2,3"],
+     "postgresql://db/aka?connect_timeout=soon", "postgresql://[::1/aka", "postgresql:///aka?host=one,two&port=1,2,3",
+     "postgresql://db/aka?channel_binding=require"],
 )  # fmt: skip
 def test_what_is_no_url_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no URL of PostgreSQL"):
@@ -472,8 +498,7 @@ async def test_nothing_is_prepared_where_a_pooler_gives_each_transaction_another
     async def look(connection: asyncpg.Connection) -> None:
         shown.extend(await connection.fetch("SELECT name FROM pg_prepared_statements WHERE name <> ''"))
 
-    store = tenant.store
-    assert isinstance(store, PostgresStore)
+    store = store_of(tenant)
     for pool in (store._changes, store._reads):
         for connection in pool._connections:
             await connection.snapshot(look)
@@ -527,9 +552,7 @@ async def test_every_statement_of_a_call_goes_by_whole_keys_however_small_the_ta
         await connection.execute("DEALLOCATE planned")
         return plan
 
-    store = tenants[0].store
-    assert isinstance(store, PostgresStore)
-    plan, _ = await store._changes._connections[0].transact(explain)
+    plan, _ = await store_of(tenants[0])._changes._connections[0].transact(explain)
     assert not re.search("Seq Scan|Bitmap|Hash Join|Merge Join", plan), plan
     found = CONDITIONS.findall(plan)
     assert found

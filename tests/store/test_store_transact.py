@@ -182,9 +182,10 @@ async def test_calls_whose_callers_go_at_any_moment_are_done_whole_or_not_at_all
         await asyncio.gather(task, return_exceptions=True)
 
     await asyncio.gather(*(ask(number) for number in range(120)))
-    assert (await tenant.do(identify("after"))).outcome == v1.OUTCOME_CREATED  # what still was under way is done too
-    users = await tenant.whose(*(f"user-{number}" for number in range(120)))
-    assert await tenant.whose(*(f"card-{number}" for number in range(120))) == users
+    assert (await tenant.do(identify("after"))).outcome == v1.OUTCOME_CREATED
+    # Read together: some of them may still be under way.
+    found = await tenant.whose(*(f"{what}-{number}" for what in ("user", "card") for number in range(120)))
+    assert found[:120] == found[120:]
 
 
 # Merges: every tombstone leads to its survivor, in one step.

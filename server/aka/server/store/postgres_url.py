@@ -7,6 +7,22 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 CONNECTIONS: Final = 4
 
 SCHEMES: Final = ("postgresql", "postgres")
+UNKNOWN: Final = frozenset(
+    {
+        "channel_binding",
+        "gssdelegation",
+        "gssencmode",
+        "keepalives",
+        "keepalives_count",
+        "keepalives_idle",
+        "keepalives_interval",
+        "load_balance_hosts",
+        "require_auth",
+        "sslcrldir",
+        "tcp_user_timeout",
+    }
+)
+"""What libpq knows and the driver does not; it would take it for a setting of the server."""
 ATTRIBUTES: Final = ("any", "primary", "standby", "prefer-standby", "read-write", "read-only")
 
 
@@ -35,7 +51,12 @@ class PostgresUrl:
             seconds = float(query.pop("connect_timeout", "0"))
         except ValueError:
             raise ValueError("no URL of PostgreSQL") from None
-        if parts.scheme not in SCHEMES or (attributes is not None and attributes not in ATTRIBUTES) or parts.fragment:
+        if (
+            parts.scheme not in SCHEMES
+            or attributes not in (None, *ATTRIBUTES)
+            or parts.fragment
+            or UNKNOWN & query.keys()
+        ):
             raise ValueError("no URL of PostgreSQL")
         kept = parts._replace(netloc=credentials + at, query=urlencode(query))
         return cls(kept.geturl(), hosts, attributes, seconds or None)
