@@ -43,7 +43,6 @@ CREATE TABLE profiles (
 );
 
 CREATE INDEX tombstones_by_survivor ON profiles (workspace, survivor, merged_by) WHERE parent IS NOT NULL;
-CREATE INDEX tombstones_by_parent ON profiles (workspace, parent) WHERE parent IS NOT NULL;
 
 -- An id has the empty label, a user alias its own. The origin is the profile that the identifier was linked to,
 -- and stays when that profile is merged.
@@ -57,7 +56,8 @@ CREATE TABLE identifiers (
     PRIMARY KEY (workspace, label, name)
 );
 
-CREATE INDEX identifiers_by_origin ON identifiers (workspace, origin);
+-- (The condition always holds. It keeps PostgreSQL from this index where an origin is not asked for.)
+CREATE INDEX identifiers_by_origin ON identifiers (workspace, origin) WHERE origin IS NOT NULL;
 
 -- One row a change. The sequence has gaps, where a transaction did not commit; of two changes of one profile or of one
 -- identifier, the later has the greater. Which columns a kind uses:
