@@ -50,7 +50,7 @@ def _transferring(command: Callable[..., None]) -> Callable[..., None]:
         "--patience",
         metavar="SECONDS",
         type=click.FloatRange(min=0),
-        default=60.0,
+        default=90.0,  # longer than a rate limit of a minute can make one wait
         show_default=True,
         help="How long to repeat calls while the server is away or too busy.",
     )
