@@ -24,7 +24,8 @@ from tests.grpc.wire import Server
 from tests.grpc.wire import serving as served
 
 LONG: Final = os.environ.get("AKA_TEST_LONG") == "1"
-LINES: Final = 1_000_000 if LONG else 30_000
+LINES: Final = 30_000
+MILLION: Final = 1_000_000
 COLUMNS: Final = ["profile_id", "user_id", "alias_id", "anonymous_id", "alias_label", "alias_name", "linked_at"]
 
 Told = dict[str, str]
@@ -352,18 +353,18 @@ async def test_a_csv_export_has_a_header_and_times(commands: Commands) -> None:
 # Broken off, and gone on with.
 
 
-def many(folder: Path) -> str:
+def many(folder: Path, lines: int = LINES) -> str:
     """Write a file of users with two aliases each."""
     with (folder / "many.csv").open("w") as file:
         file.write("user_id,alias_id\n")
-        file.writelines(f"user-{number // 2},{number}x\n" for number in range(LINES))
+        file.writelines(f"user-{number // 2},{number}x\n" for number in range(lines))
     return "many.csv"
 
 
-async def assert_all_is_there(commands: Commands) -> None:
+async def assert_all_is_there(commands: Commands, lines: int = LINES) -> None:
     """Whether each user and alias of `many` is there once, and no other."""
-    expected: set[tuple[str, ...]] = {(f"user-{number // 2}", f"{number}x") for number in range(LINES)}
-    expected |= {(f"user-{number}",) for number in range(LINES // 2)}
+    expected: set[tuple[str, ...]] = {(f"user-{number // 2}", f"{number}x") for number in range(lines)}
+    expected |= {(f"user-{number}",) for number in range(lines // 2)}
     found = await commands.exported()
     assert len(found) == len(expected)
     assert ids(found) == expected
@@ -482,7 +483,7 @@ def test_the_pace_is_that_since_the_beginning_of_this_run() -> None:
 @pytest.mark.skipif(not LONG, reason="a million lines: AKA_TEST_LONG=1")
 @pytest.mark.timeout(900)
 async def test_a_million_lines_take_no_more_memory_than_some(commands: Commands) -> None:
-    file = many(commands.folder)
+    file = many(commands.folder, MILLION)
     measure = "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]);"
     measure += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
     for arguments in (["import", file], ["export", "out.csv"]):
@@ -496,4 +497,4 @@ async def test_a_million_lines_take_no_more_memory_than_some(commands: Commands)
             check=True,
         )
         assert int(ran.stdout.split()[-1]) < 256 * 1024  # KiB
-    await assert_all_is_there(commands)
+    await assert_all_is_there(commands, MILLION)
