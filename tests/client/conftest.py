@@ -12,7 +12,8 @@ import pytest
 import pytest_asyncio
 
 from aka.server.keys import PERMISSIONS
-from tests.client.calling import APIS, Calls, Script, Workspace, client_of
+from tests.client.calling import Script, client_of
+from tests.client.calls import APIS, Calls, Workspace
 from tests.grpc.conftest import empty_database  # noqa: F401
 from tests.grpc.wire import Server, serving
 

@@ -15,7 +15,8 @@ from aka.server.__main__ import main
 from aka.server.alias_commands import COMMANDS
 from aka.server.command_items import EXIT_CODES
 from tests.cli.command import AKA, environment
-from tests.client.calling import Script, Workspace, reason
+from tests.client.calling import Script, reason
+from tests.client.calls import Workspace
 from tests.grpc.wire import UNKNOWN_UUID
 
 Aka = Callable[..., Result]

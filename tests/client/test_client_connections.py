@@ -16,7 +16,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from aka.client import AsyncClient, Client, KeyInvalid, Tls, UnavailableError
 from aka.client._channel import Target
 from aka.server.tls import Certificates
-from tests.client.calling import Script, Workspace, client_of
+from tests.client.calling import Script, client_of
+from tests.client.calls import Workspace
 from tests.grpc.wire import KEY, serving
 from tests.telemetry.recording import Recorded, trace_of
 from tests.tls.authority import NAME, Authority

@@ -27,7 +27,8 @@ from aka.client import (
 from aka.server.errors import PREFIX, STATUS
 from aka.server.status import CODES
 from aka.v1 import alias_service_pb2 as v1
-from tests.client.calling import Calls, Script, Workspace, client_of, reason
+from tests.client.calling import Script, client_of, reason
+from tests.client.calls import Calls, Workspace
 from tests.grpc.wire import serving
 
 NAMES = [name.removeprefix(PREFIX) for name in v1.ErrorReason.keys() if not name.endswith("UNSPECIFIED")]  # noqa: SIM118

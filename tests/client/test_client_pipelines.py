@@ -20,7 +20,8 @@ from aka.server.domain.rules import Rules
 from aka.server.service import Service, Session
 from aka.server.servicer import AliasServicer
 from aka.v1 import alias_service_pb2 as v1
-from tests.client.calling import Calls, Script, Workspace, client_of
+from tests.client.calling import Script, client_of
+from tests.client.calls import Calls, Workspace
 from tests.grpc.wire import KEY, Server, serving
 
 PATIENCE = 30

@@ -9,7 +9,8 @@ import pytest
 
 from aka.client import AkaError, Change, Outcome, OutcomeUnknown, Overloaded, RateLimited
 from aka.server.methods import SERVICE
-from tests.client.calling import Calls, Script, Workspace, client_of, reason
+from tests.client.calling import Script, client_of, reason
+from tests.client.calls import Calls, Workspace
 from tests.grpc.wire import KEY, Held, serving
 
 REPEATED = ("STORE_UNAVAILABLE", "OUTCOME_UNKNOWN", "OVERLOADED", "CONFLICT")
