@@ -36,7 +36,7 @@ async def test_a_call_has_trailing_metadata(limited: Gateway, stub: str) -> None
     async with stub_to(stub, limited.server) as called:
         call = called.Identify(KNOWN, metadata=metadata(limited, x_request_id="abc"))
         await call
-        trailers = dict(await call.trailing_metadata())
+        trailers = dict([*await call.trailing_metadata()])
     assert (trailers["x-request-id"], trailers["x-ratelimit-remaining"]) == ("abc", "3")
 
 
@@ -44,7 +44,7 @@ async def test_an_error_has_code_text_and_trailing_metadata(limited: Gateway, st
     async with stub_to(stub, limited.server) as called:
         request = v1.AliasRequest(user_id="nobody", alias_id="a")
         error = await refused(called.Alias(request, metadata=metadata(limited, x_request_id="abc")))
-    trailers = dict(error.trailing_metadata() or ())
+    trailers = dict([*(error.trailing_metadata() or ())])
     assert (error.code(), str(error.details())[:10]) == (grpc.StatusCode.NOT_FOUND, "No profile")
     assert {"x-request-id": "abc", "x-ratelimit-remaining": "3"}.items() <= trailers.items()
     assert b"USER_NOT_FOUND" in trailers["grpc-status-details-bin"]

@@ -52,7 +52,7 @@ class Refused(Exception):
         super().__init__(error.code(), error.details())
         self.code = error.code()
         self.message = error.details() or ""
-        self.trailers = dict(error.trailing_metadata() or ())
+        self.trailers = dict([*(error.trailing_metadata() or ())])
         self.status = Status.FromString(self.trailers.get("grpc-status-details-bin", b""))
         self.info = _detail(self.status, ErrorInfo)
         self.retry = _detail(self.status, RetryInfo)
@@ -152,7 +152,7 @@ class Wire:
         except grpc.aio.AioRpcError as error:
             raise Refused(error) from None
         shown = json_format.MessageToDict(response, preserving_proto_field_name=True)
-        return Reply(shown, dict(await call.trailing_metadata()))
+        return Reply(shown, dict([*await call.trailing_metadata()]))
 
     async def __call__(self, method: str, body: Body) -> dict[str, Any]:
         """Return the answer as JSON shows it, empty fields left out; Refused where it is an error."""
