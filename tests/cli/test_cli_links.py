@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import fcntl
 import gzip
 import json
 import os
@@ -17,8 +18,12 @@ import pytest_asyncio
 from click.testing import CliRunner
 
 from aka.server.__main__ import main
+from aka.server.link_files import Busy, Sink
 from aka.server.progress import Pace
+from aka.server.service import Session
+from aka.server.servicer import AliasServicer
 from aka.server.store.sqlite_check import check_file
+from aka.v1 import alias_service_pb2 as v1
 from tests.cli.command import AKA, KEY, PATIENCE, Ended, environment, serving
 from tests.grpc.wire import Server
 from tests.grpc.wire import serving as served
@@ -430,7 +435,7 @@ async def test_an_import_goes_on_by_itself_when_a_killed_and_then_a_stopped_serv
 @pytest.mark.parametrize("name", ["out.csv", "out.ndjson.gz"])
 async def test_what_a_rate_limit_broke_off_is_gone_on_with(tmp_path: Path, name: str) -> None:
     file = many(tmp_path)
-    async with served(tmp_path / "aka.db", rate_limit="15000/day") as limited:
+    async with served(tmp_path / "aka.db", rate_limit="12000/day") as limited:
         ended = await Commands(tmp_path, limited.address).run("import", file)
         assert (ended.code, "RATE_LIMITED" in ended.err, "--resume" in ended.err) == (6, True, True)
     async with served(tmp_path / "aka.db", address=limited.address) as server:
@@ -440,7 +445,7 @@ async def test_what_a_rate_limit_broke_off_is_gone_on_with(tmp_path: Path, name:
     async with served(tmp_path / "aka.db", rate_limit="25/day", address=limited.address):
         ended = await commands.run("export", name)
         assert (ended.code, "RATE_LIMITED" in ended.err, (tmp_path / name).exists()) == (6, True, False)
-        assert json.loads((tmp_path / f"{name}.export-state").read_bytes())["links"] == 20_000
+        assert json.loads((tmp_path / f"{name}.export-state").read_bytes())["links"] == 25_000
     async with served(tmp_path / "aka.db", address=limited.address):
         assert (await commands.run("export", name, "--resume")).code == 0
         assert (await commands.run("export", f"whole-{name}")).code == 0
@@ -448,6 +453,145 @@ async def test_what_a_rate_limit_broke_off_is_gone_on_with(tmp_path: Path, name:
     with opened(tmp_path / name, "rb") as one, opened(tmp_path / f"whole-{name}", "rb") as other:
         assert one.read() == other.read()
     assert names(tmp_path) == {file, name, f"whole-{name}", "check.csv"}
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+async def test_a_limit_that_lets_less_than_a_call_pass_does_not_keep_an_import_from_its_end(
+    tmp_path: Path, form: str
+) -> None:
+    users = [f"u{number:04}" if number % 500 else "null" for number in range(5000)]
+    lines = ["user_id", *users] if form == "csv" else [json.dumps({"user_id": user}) for user in users]
+    (tmp_path / f"l.{form}").write_text("\n".join(lines))
+    done = []
+    address = "127.0.0.1:0"
+    for _ in range(3):
+        async with served(tmp_path / "aka.db", rate_limit="2500/day", address=address) as server:
+            address, commands = server.address, Commands(tmp_path, server.address)
+            ended = await commands.run("import", f"l.{form}", "--resume", "--patience", "0")
+            state = tmp_path / f"l.{form}.import-state"
+            done.append(json.loads(state.read_bytes())["rows"] if state.exists() else ended.code)
+    assert done == [2000, 4000, 4]
+    assert "4,990 links imported" in ended.err
+    assert "4,990 created" in ended.err
+    first = 2 if form == "csv" else 1
+    assert [reject["line"] for reject in commands.rejects(f"l.{form}")] == list(range(first, 5000, 500))
+    assert names(tmp_path) == {f"l.{form}", f"l.{form}.rejects.ndjson"}
+
+
+async def test_lines_that_are_no_links_are_told_of_once_where_a_call_is_broken_off_beside_them(tmp_path: Path) -> None:
+    bad = ["x,x,x"] * 3
+    lines = ["user_id,alias_id", *bad, *(f"u{number}," for number in range(1000)), *bad, "last,", *bad]
+    (tmp_path / "l.csv").write_text("\n".join(lines))
+    async with served(tmp_path / "aka.db", rate_limit="1000/day") as server:
+        commands = Commands(tmp_path, server.address)
+        assert (await commands.run("import", "l.csv", "--patience", "0")).code == 6
+    assert json.loads((tmp_path / "l.csv.import-state").read_bytes())["ahead"] == 1006
+    async with served(tmp_path / "aka.db", address=server.address):
+        assert (await commands.run("import", "l.csv", "--resume")).code == 4
+    assert [reject["line"] for reject in commands.rejects("l.csv")] == [2, 3, 4, 1005, 1006, 1007, 1009, 1010, 1011]
+
+
+async def test_a_limit_that_lets_less_than_a_piece_pass_does_not_keep_an_export_from_its_end(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("\n".join(["user_id", *(f"u{number}" for number in range(5000))]))
+    async with served(tmp_path / "aka.db") as server:
+        commands = Commands(tmp_path, server.address)
+        assert (await commands.run("import", "l.csv")).code == 0
+        assert (await commands.run("export", "whole.csv")).code == 0
+    codes = []
+    for _ in range(3):
+        async with served(tmp_path / "aka.db", rate_limit="2/day", address=server.address):
+            codes.append((await commands.run("export", "out.csv", "--resume", "--patience", "0")).code)
+    assert codes == [6, 6, 0]
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+async def test_one_file_is_imported_by_one_command_at_a_time(commands: Commands) -> None:
+    file = commands.write("l.csv", "user_id\nu\n")
+    with (commands.folder / file).open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        ended = await commands.run("import", file)
+        assert (ended.code, ended.err) == (1, "aka: l.csv: another import of it is under way\n")
+        assert (await commands.run("import", file, "--dry-run")).code == 0
+    assert (await commands.run("import", file)).code == 0
+
+
+async def test_one_file_is_exported_to_by_one_command_at_a_time(commands: Commands) -> None:
+    part = commands.folder / "out.csv.part"
+    part.write_text("of another")
+    with part.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        ended = await commands.run("export", "out.csv")
+        assert (ended.code, ended.err) == (1, "aka: out.csv: another export of it is under way\n")
+        assert part.read_text() == "of another"
+    assert (await commands.run("export", "out.csv")).code == 0
+
+
+def test_a_file_that_another_puts_where_it_belongs_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part, whole = tmp_path / "part", tmp_path / "whole"
+    for rest in (None, "begun anew"):
+        part.write_text("all")
+
+        def put(_: object, rest: str | None = rest) -> None:
+            part.replace(whole)
+            if rest is not None:
+                part.write_text(rest)
+
+        monkeypatch.setattr("aka.server.link_files._lock", put)
+        with pytest.raises(Busy):
+            Sink(part, 0)
+        assert whole.read_text() == "all"
+
+
+async def test_a_dry_run_leaves_what_a_broken_off_import_needs(tmp_path: Path) -> None:
+    lines = ["user_id", "null", *(f"u{number}" for number in range(2000))]
+    (tmp_path / "l.csv").write_text("\n".join(lines))
+    async with served(tmp_path / "aka.db", rate_limit="1000/day") as server:
+        commands = Commands(tmp_path, server.address)
+        assert (await commands.run("import", "l.csv", "--patience", "0")).code == 6
+    async with served(tmp_path / "aka.db", address=server.address):
+        before = [_content(tmp_path / name) for name in ("l.csv.import-state", "l.csv.rejects.ndjson")]
+        assert (await commands.run("import", "l.csv", "--dry-run", "--resume")).code == 2
+        assert (await commands.run("import", "l.csv", "--dry-run")).code == 4
+        assert len(commands.rejects("l.csv.dry-run")) == 1
+        assert [_content(tmp_path / name) for name in ("l.csv.import-state", "l.csv.rejects.ndjson")] == before
+        assert (await commands.run("import", "l.csv", "--resume")).code == 4
+    assert len(commands.rejects("l.csv")) == 1
+
+
+async def test_what_is_no_file_is_not_replaced(commands: Commands) -> None:
+    os.mkfifo(commands.folder / "device.csv")
+    commands.write("l.csv", "user_id\nu\n")
+    ended = await commands.run("import", "l.csv", "--rejects", str(commands.folder / "device.csv"))
+    assert (ended.code, ended.err) == (2, "aka: --rejects: device.csv is no file\n")
+    ended = await commands.run("export", "device.csv", "--replace")
+    assert (ended.code, ended.err) == (2, "aka: device.csv is no file; - is stdout\n")
+    assert (commands.folder / "device.csv").is_fifo()
+
+
+@pytest.mark.parametrize("redirected", ["import - <&-", "export - >&-", "export - >/dev/full"])
+async def test_a_stream_that_is_closed_or_full_is_told_in_one_line(commands: Commands, redirected: str) -> None:
+    command = f"{AKA} {redirected} --format csv"
+    env = environment() | commands.env
+    ran = await asyncio.to_thread(subprocess.run, ["sh", "-c", command], env=env, capture_output=True, text=True)
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (1, 1), ran.stderr
+    assert ran.stderr.startswith("aka: -: ")
+
+
+async def test_an_export_that_brings_nothing_any_more_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent(AliasServicer):
+        async def ExportLinks(
+            self, request: v1.ExportLinksRequest, session: Session
+        ) -> AsyncIterator[v1.ExportLinksResponse]:
+            async for message in super().ExportLinks(request, session):
+                yield message
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("aka.server.link_calls.CALL_SECONDS", 0.5)
+    async with served(tmp_path / "aka.db", servicer=Silent) as server:
+        ended = await Commands(tmp_path, server.address).run("export", "out.csv", "--patience", "0")
+    assert (ended.code, "DEADLINE_EXCEEDED" in ended.err) == (7, True)
 
 
 async def test_another_file_is_not_gone_on_with(commands: Commands) -> None:

@@ -318,6 +318,14 @@ async def test_another_lists_token_is_refused(wire: Wire) -> None:
     assert (refusal.reason, refusal.field) == ("INVALID_VALUE", "resume_token")
 
 
+async def test_another_workspaces_token_is_refused(server: Server, wire: Wire) -> None:
+    await imported(wire, users(1))
+    token = [message async for message in wire.stream("ExportLinks")][-1].resume_token
+    other = wire.with_key(server.add_key("profiles.export", workspace="acme"))
+    refusal = await refusal_of(other.stream("ExportLinks", {"resume_token": token}))
+    assert (refusal.reason, refusal.field) == ("INVALID_VALUE", "resume_token")
+
+
 async def large(wire: Wire, messages: int) -> None:
     """Import users with the longest ids, so many messages of an export."""
     for start in range(messages):

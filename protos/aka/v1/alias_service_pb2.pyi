@@ -1308,8 +1308,9 @@ class ImportLinksResponse(_message.Message):
     IDENTIFIED_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
     links_received: _builtins.int
-    """How many links, from the stream's first on, were done or refused; nothing was
-    done of the others.
+    """How many links, from the stream's first on, were done or refused. Nothing was
+    done of the others, unless the store failed while it committed: then some may
+    be, and are OUTCOME_ALREADY_LINKED when they are sent again.
     """
     complete: _builtins.bool
     """Whether that is all, the stream read to its end."""
@@ -1412,8 +1413,8 @@ class ExportLinksResponse(_message.Message):
     LINKS_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
-    """Goes on behind these links in another call. It can be used for as long as one
-    likes, also by another server.
+    """Goes on behind these links in another call, in the same workspace. It can be
+    used for as long as one likes, also by another server.
     """
     @_builtins.property
     def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___Link]:

@@ -21,7 +21,7 @@ MESSAGE_LINKS: Final = 1000
 MESSAGE_BYTES: Final = 1 << 20
 """About what a message has at most; the server takes four times that."""
 CALL_SECONDS: Final = 600.0
-"""What one call of ImportLinks may take."""
+"""What one call may take; what it did not get to is for another."""
 LONGEST_WAIT: Final = 10.0
 """Seconds between two attempts, unless the server asks for more."""
 
@@ -98,7 +98,7 @@ class LinkCalls:
         while True:
             try:
                 request = v1.ExportLinksRequest(resume_token=token)
-                for message in self._stub.ExportLinks(request, metadata=self._metadata):
+                for message in self._stub.ExportLinks(request, metadata=self._metadata, timeout=CALL_SECONDS):
                     yield message
                     token = message.resume_token
                     self._patience.succeeded()
@@ -133,18 +133,18 @@ class Import:
         self._begin = begin
         self._patience = patience
         self._call = begin(0) if links else None
+        self.account = Account()
+        """What became of them so far."""
 
-    def result(self) -> Account:
-        """Return what became of all of them, whatever is in between; GaveUp where it cannot go on."""
-        account = Account()
-        while account.links < self._links:
+    def finish(self) -> None:
+        """Return when something became of all of them, whatever is in between; GaveUp where it cannot go on."""
+        while self.account.links < self._links:
             try:
-                account.add((self._call or self._begin(account.links)).result())
+                self.account.add((self._call or self._begin(self.account.links)).result())
                 self._patience.succeeded()
             except grpc.RpcError as error:
                 self._patience.bear(error)
             self._call = None
-        return account
 
 
 def _parts(links: Sequence[v1.Link], start: int) -> Iterator[list[v1.Link]]:

@@ -15,7 +15,7 @@ from aka.server import link_export, link_import
 from aka.server.client_channel import ServerTls, client_channel
 from aka.server.command_options import end, key_option, server_option, server_tls_options
 from aka.server.link_calls import GaveUp, LinkCalls
-from aka.server.link_files import STANDARD, Changed, Sink, Source, StandardOutput, format_of, write_state
+from aka.server.link_files import STANDARD, Busy, Changed, Sink, Source, StandardOutput, format_of, write_state
 from aka.server.link_rows import BadHeader, Format
 from aka.server.progress import shown_progress
 from aka.v1 import alias_service_pb2 as v1
@@ -103,15 +103,23 @@ def import_links(
     """Import the links of FILE, CSV or NDJSON; - is stdin, and a name with .gz is unpacked.
 
     A line that is no link, or is refused, goes with its number and the reason into FILE.rejects.ndjson. How far it is
-    stands in FILE.import-state until it is done; --resume goes on from there.
+    stands in FILE.import-state until it is done; --resume goes on from there. A dry run's are in
+    FILE.dry-run.rejects.ndjson.
 
     Exits with 0 when all was imported, 4 when lines were rejected, 5 where the key is not good enough, 6 where the
     server is too busy, 7 where it does not answer, 2 for what cannot be, else 1.
     """
+    if dry_run and (resume or state):
+        end(2, "--dry-run, --resume, --state: a dry run has no state")
     state_file = None if file == STANDARD or dry_run else Path(state or f"{file}.import-state")
-    rejects_file = Path(rejects or ("import" if file == STANDARD else file) + ".rejects.ndjson")
+    beside = ("import" if file == STANDARD else file) + (".dry-run" if dry_run else "")
+    rejects_file = Path(rejects or f"{beside}.rejects.ndjson")
+    if rejects_file.exists() and not rejects_file.is_file():
+        end(2, f"--rejects: {rejects_file} is no file")
     began = time.monotonic()
     with contextlib.closing(Source(file)) as source, _explained("import", file, state_file):
+        if state_file is not None:
+            source.hold()
         so_far = link_import.State(server, form)
         if resume and state_file is not None:
             so_far = link_import.resume(source, so_far, state_file)
@@ -159,6 +167,8 @@ def export_links(
     Exits with 0 when all was exported, 5 where the key is not good enough, 6 where the server is too busy, 7 where it
     does not answer, 2 for what cannot be, else 1.
     """
+    if file != STANDARD and Path(file).exists() and not Path(file).is_file():
+        end(2, f"{file} is no file; - is stdout")
     if file != STANDARD and Path(file).exists() and not replace:
         end(1, f"{file} is there already; --replace replaces it")
     state_file = None if file == STANDARD else Path(state or f"{file}.export-state")
@@ -178,9 +188,9 @@ def export_links(
         output = StandardOutput() if file == STANDARD else Sink(part, so_far.size, packed=file.endswith(".gz"))
         with contextlib.closing(output):
             link_export.export_file(output, so_far, calls.export(so_far.token), note)
-    if state_file is not None:
-        part.replace(file)
-        state_file.unlink(missing_ok=True)
+            if state_file is not None:
+                part.replace(file)
+                state_file.unlink(missing_ok=True)
     click.echo(f"{so_far.links:,} links exported{_in(so_far.links - links_before, began)}", err=True)
 
 
@@ -194,6 +204,8 @@ def _explained(what: str, file: str, state_file: Path | None) -> Iterator[None]:
         end(2, f"{file} {error}")
     except Changed:
         end(2, f"--resume: {state_file} tells of another {what} than this one; leave out --resume to begin anew")
+    except Busy:
+        end(1, f"{file}: another {what} of it is under way")
     except GaveUp as error:
         end(_CODES.get(error.code, 1), f"{error}{go_on}")
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from aka.server.link_calls import GaveUp
 from aka.server.link_files import Changed, read_state
 from aka.server.link_rows import Format, header, write
 from aka.v1 import alias_service_pb2 as v1
@@ -60,13 +61,22 @@ def export_file(
     if not state.size:
         output.write(header(state.format).encode())
     waiting = 0
-    for message in messages:
-        output.write(write(state.format, message.links).encode())
-        state.token = message.resume_token
-        state.links += len(message.links)
-        waiting += 1
-        if waiting == PIECE:
-            state.size, waiting = output.keep(), 0
-            note(state)
-    state.size = output.keep()
-    note(state)
+
+    def keep() -> None:
+        nonlocal waiting
+        state.size, waiting = output.keep(), 0
+        note(state)
+
+    try:
+        for message in messages:
+            output.write(write(state.format, message.links).encode())
+            state.token = message.resume_token
+            state.links += len(message.links)
+            waiting += 1
+            if waiting == PIECE:
+                keep()
+    except GaveUp:
+        if waiting:
+            keep()
+        raise
+    keep()

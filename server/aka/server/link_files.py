@@ -1,5 +1,7 @@
 """The files of imports and exports: lines that may be of any length, and what was read or written so far."""
 
+import errno
+import fcntl
 import gzip
 import hashlib
 import io
@@ -7,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, TypeVar
+from typing import BinaryIO, Final, NamedTuple, TextIO, TypeVar
 
 import msgspec
 
@@ -26,6 +28,10 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 class Changed(Exception):
     """What was read before is not what is there now."""
+
+
+class Busy(Exception):
+    """Another process works with the file."""
 
 
 class Line(NamedTuple):
@@ -49,7 +55,7 @@ class Source:
 
     def __init__(self, name: str) -> None:
         """Open it; OSError where that cannot be."""
-        self._raw: BinaryIO = sys.stdin.buffer if name == STANDARD else Path(name).open("rb")  # noqa: SIM115
+        self._raw: BinaryIO = _binary(sys.stdin) if name == STANDARD else Path(name).open("rb")  # noqa: SIM115
         is_packed = name.endswith(".gz")
         self._file = io.BufferedReader(gzip.GzipFile(fileobj=self._raw)) if is_packed else self._raw
         self._digest = hashlib.sha256()
@@ -70,6 +76,10 @@ class Source:
     def digest(self) -> str:
         """SHA-256 of what was read."""
         return self._digest.copy().hexdigest()
+
+    def hold(self) -> None:
+        """Keep what stands beside it to this process, until it is closed; Busy where another has it."""
+        _lock(self._raw)
 
     def skip(self, offset: int, number: int, digest: str) -> None:
         """Go on behind what was read before; Changed where it is not the same any more."""
@@ -108,11 +118,17 @@ class Sink:
     """
 
     def __init__(self, path: Path, size: int, *, packed: bool = False) -> None:
-        """Go on behind `size` bytes that were kept before; OSError, or Changed, where that cannot be."""
-        self._file = path.open("r+b" if size else "wb")
-        if size and self._file.seek(0, os.SEEK_END) < size:
+        """Go on behind `size` bytes that were kept before; OSError, Busy, or Changed, where that cannot be."""
+        self._file = path.open("r+b" if size else "ab")
+        try:
+            _lock(self._file)
+            if not path.exists() or not os.path.samestat(os.fstat(self._file.fileno()), path.stat()):
+                raise Busy  # another ended just now, and put it where it belongs
+            if self._file.seek(0, os.SEEK_END) < size:
+                raise Changed
+        except BaseException:
             self._file.close()
-            raise Changed
+            raise
         self._file.truncate(size)
         self._file.seek(size)
         self._packs = packed
@@ -141,17 +157,38 @@ class Sink:
 class StandardOutput:
     """Stdout as a `Sink`."""
 
+    def __init__(self) -> None:
+        """Take it; OSError where it is closed."""
+        self._file = _binary(sys.stdout)
+
     def write(self, text: bytes) -> None:
         """Write."""
-        sys.stdout.buffer.write(text)
+        self._file.write(text)
 
     def keep(self) -> int:
         """Let what was written go out; return what is no size."""
-        sys.stdout.buffer.flush()
+        self._file.flush()
         return 0
 
     def close(self) -> None:
         """Leave it open."""
+
+
+def _binary(stream: TextIO | None) -> BinaryIO:
+    if stream is None:
+        raise OSError(errno.EBADF, "it is closed")
+    return stream.buffer
+
+
+def _lock(file: BinaryIO) -> None:
+    """Keep a file to this process until it closes it or dies."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Busy from None
+    except OSError as error:
+        if error.errno not in (errno.EBADF, errno.ENOLCK, errno.ENOTSUP):  # a file system that has no such locks
+            raise
 
 
 def read_state(path: Path, kind: type[S]) -> S | None:

@@ -1,13 +1,14 @@
 """An import of a file: chunk by chunk, each noted when it is done, so that it can be gone on with."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
 from aka.server.errors import PREFIX
-from aka.server.link_calls import OUTCOMES, Account, Import
+from aka.server.link_calls import OUTCOMES, Account, GaveUp, Import
 from aka.server.link_files import LONGEST_LINE, Changed, Line, Sink, Source, read_state
 from aka.server.link_rows import BadHeader, BadRow, Format, Read, reader
 from aka.v1 import alias_service_pb2 as v1
@@ -48,6 +49,8 @@ class State(msgspec.Struct):
     """Lines that are done, the header too."""
     digest: str = ""
     """SHA-256 of them."""
+    ahead: int = 0
+    """Rows behind these that are done too, where a chunk was broken off."""
     rows: int = 0
     """Of these, those that are links or should be."""
     outcomes: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
@@ -123,22 +126,45 @@ def import_file(
     lines = source.lines()
     if state.format == "csv" and state.header is None:
         state.header = _header(next(lines, None))
-    chunks = _chunks(source, lines, reader(state.format, state.header))
+    state.lines, state.offset, state.digest = source.number, source.offset, source.digest
+    chunks = _chunks(source, lines, reader(state.format, state.header), state.ahead)
     chunk = next(chunks, None)
     while chunk is not None:
         call = begin([row.link for row in chunk.rows if isinstance(row.link, v1.Link)])
         following = next(chunks, None)  # is read while the server works
-        account = call.result()
-        for reject in _rejects(chunk, account):
-            rejects.write(reject)
-            state.rejected += 1
-        for outcome, number in account.outcomes.items():
-            state.outcomes[outcome] += number
-        state.rows += len(chunk.rows)
-        state.lines, state.offset, state.digest = chunk.lines, chunk.offset, chunk.digest
-        state.rejects_size = rejects.keep()
+        try:
+            call.finish()
+        except GaveUp:  # or a limit that lets less than a chunk pass would be used up by the same links again and again
+            if done := _first(chunk.rows, call.account.links):
+                state.ahead += len(done)
+                _add(state, done, call.account, rejects)
+                note(state)
+            raise
+        state.lines, state.offset, state.digest, state.ahead = chunk.lines, chunk.offset, chunk.digest, 0
+        _add(state, chunk.rows, call.account, rejects)
         note(state)
         chunk = following
+
+
+def _first(rows: Sequence[Row], links: int) -> Sequence[Row]:
+    """Return the rows before the first that is a link and not one of so many."""
+    for place, row in enumerate(rows):
+        if isinstance(row.link, v1.Link):
+            if not links:
+                return rows[:place]
+            links -= 1
+    return rows
+
+
+def _add(state: State, rows: Sequence[Row], account: Account, rejects: Rejects) -> None:
+    """Add to the state what became of rows."""
+    for reject in _rejects(rows, account):
+        rejects.write(reject)
+        state.rejected += 1
+    for outcome, number in account.outcomes.items():
+        state.outcomes[outcome] += number
+    state.rows += len(rows)
+    state.rejects_size = rejects.keep()
 
 
 def _header(line: Line | None) -> str | None:
@@ -148,12 +174,11 @@ def _header(line: Line | None) -> str | None:
         raise BadHeader(f"begins with a line that {error}") from None
 
 
-def _chunks(source: Source, lines: Iterator[Line], read: Read) -> Iterator[Chunk]:
+def _chunks(source: Source, lines: Iterator[Line], read: Read, ahead: int) -> Iterator[Chunk]:
+    """Return the lines in chunks, without the rows that are done already."""
     rows: list[Row] = []
     size = 0
-    for line in lines:
-        if not line.text:
-            continue
+    for line in islice((line for line in lines if line.text), ahead, None):
         rows.append(Row(line, _link(line, read)))
         size += len(line.text)
         if len(rows) == CHUNK_LINES or size > CHUNK_BYTES:
@@ -179,11 +204,11 @@ def _text(line: Line) -> str:
         raise BadRow(f"is not UTF-8 at byte {error.start}") from None
 
 
-def _rejects(chunk: Chunk, account: Account) -> Iterator[Reject]:
-    """Return the lines of a chunk that were not imported, in order."""
+def _rejects(rows: Sequence[Row], account: Account) -> Iterator[Reject]:
+    """Return the lines that were not imported, in order."""
     refused = dict(account.refused)
     place = 0
-    for line, link in chunk.rows:
+    for line, link in rows:
         if isinstance(link, BadRow):
             yield Reject(line.number, "INVALID_VALUE", f"The line {link}", _shown(line))
             continue

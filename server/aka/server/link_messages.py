@@ -14,7 +14,7 @@ from aka.server.messages import check_policy, check_size, timestamp, user_alias
 from aka.server.page_tokens import read_token, write_token
 from aka.server.service import Imported, LinkBatch
 from aka.server.status import status_of
-from aka.server.store.store import StoredLink
+from aka.server.store.store import StoredLink, Workspace
 from aka.v1 import alias_service_pb2 as v1
 
 MAX_LINKS: Final = 1000
@@ -73,14 +73,14 @@ def import_links_response(imported: Imported) -> v1.ImportLinksResponse:
     )
 
 
-def export_links(request: v1.ExportLinksRequest) -> Identifier | None:
-    """Read an ExportLinksRequest: the identifier behind which it goes on."""
-    return read_token(request.resume_token, _PLACE, Identifier, field="resume_token")
+def export_links(request: v1.ExportLinksRequest, workspace: Workspace) -> Identifier | None:
+    """Read an ExportLinksRequest: the identifier of the workspace behind which it goes on."""
+    return read_token(request.resume_token, (_PLACE, workspace), Identifier, field="resume_token")
 
 
-def export_links_response(links: Sequence[StoredLink]) -> v1.ExportLinksResponse:
-    """Write a part of an export, which is not empty."""
-    response = v1.ExportLinksResponse(resume_token=write_token(_PLACE, links[-1].identifier))
+def export_links_response(links: Sequence[StoredLink], workspace: Workspace) -> v1.ExportLinksResponse:
+    """Write a part of an export of a workspace, which is not empty."""
+    response = v1.ExportLinksResponse(resume_token=write_token((_PLACE, workspace), links[-1].identifier))
     add = response.links.add
     for identifier, anonymous, linked_at, profile_id, primary in links:
         link = add()

@@ -66,6 +66,7 @@ class AliasServicer:
         self, request: v1.ExportLinksRequest, session: Session
     ) -> AsyncIterator[v1.ExportLinksResponse]:
         """Send all links."""
-        after = link_messages.export_links(request)
+        workspace = session.key.workspace
+        after = link_messages.export_links(request, workspace)
         async for links in self._service.export_links(session, after, link_messages.MAX_LINKS):
-            yield link_messages.export_links_response(links)
+            yield link_messages.export_links_response(links, workspace)
