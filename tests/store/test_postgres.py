@@ -21,7 +21,7 @@ from aka.server.errors import AkaError
 from aka.server.store import postgres_connection, postgres_migrations
 from aka.server.store.postgres import PostgresStore
 from aka.server.store.postgres_changes import _DELETE, _POINT
-from aka.server.store.postgres_connection import connect
+from aka.server.store.postgres_connection import Connection, connect
 from aka.server.store.postgres_database import on_database
 from aka.server.store.postgres_graph import _GRAPH, _KEPT, _LABELS, _LINKS, _LOCK, _PAGE, _SURVIVORS
 from aka.server.store.postgres_resolve import _WHOSE
@@ -294,7 +294,7 @@ async def test_a_database_that_does_not_answer_holds_no_group_for_ever(
 async def test_a_lock_that_is_not_to_be_had_is_a_conflict(backend: Postgres, tenants: tuple[Tenant, Tenant]) -> None:
     await tenants[0].do(identify("ann"))
     for connection in store_of(tenants[0])._changes._connections:
-        connection._begin = connection._begin.replace("lock_timeout = '4s'", "lock_timeout = '100ms'")
+        connection._begin += "; SET LOCAL lock_timeout = '100ms'"
     async with backend.beside.transaction():
         await backend.beside.execute("SELECT 1 FROM profiles FOR UPDATE")
         assert await refusal(tenants[0].batch(alias("ann", "card"))) == "CONFLICT"
@@ -314,6 +314,30 @@ async def test_what_was_done_is_measured(backend: Postgres, tenants: tuple[Tenan
     assert measured.changes["created"] == 1
     assert sum(measured.commits.counts) >= 1
     assert measured.sizes.keys() == {"answers", "identifiers", "journal", "profiles"}
+
+
+async def test_a_server_that_is_not_heard_any_more_while_it_prepares_a_statement_holds_no_locks(
+    backend: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if backend.beside.get_server_version().major < 17:
+        pytest.skip("before PostgreSQL 17 TCP alone tells")
+    monkeypatch.setattr(postgres_connection, "_SINCE_17", {"transaction_timeout": "300ms"})
+    prepared = asyncio.Event()
+
+    async def fall_silent(connection: asyncpg.Connection) -> None:
+        await connection.execute("SELECT 1 FROM locks FOR UPDATE")
+        await connection.prepare("SELECT 2")
+        prepared.set()
+        await asyncio.Event().wait()
+
+    silent = asyncio.ensure_future(Connection(backend.url).transact(fall_silent))
+    await prepared.wait()
+    async with backend.beside.transaction():
+        await backend.beside.execute("SET LOCAL lock_timeout = '3s'")
+        await backend.beside.execute("SELECT 1 FROM locks FOR UPDATE")
+    silent.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await silent
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 from typing import Final, TypeVar
 
@@ -26,15 +26,27 @@ LONGEST_PAUSE: Final = 2.0
 PLANS: Final = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin")
 """Ways to read that a call never needs. A plan that was made while a table was small would be kept as it grows."""
 
-# Bounds on the database's side, for where it is this process that stands still: nobody waits for its locks for ever.
-_BEGIN: Final = (
-    f"BEGIN; SET LOCAL lock_timeout = '{LIMIT - 1:.0f}s';"
-    f" SET LOCAL idle_in_transaction_session_timeout = '{LIMIT:.0f}s'"
-)
+_BEGIN: Final = "BEGIN"
 SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """Begins a transaction that reads what was committed when it began."""
-_BY_INDEX: Final = "; ".join(f"SET {name} = off" for name in PLANS)
-_BY_INDEX_LOCALLY: Final = "; ".join(f"SET LOCAL {name} = off" for name in PLANS)
+
+# Bounds on the database's side, for where it is this process that stands still, or that is not heard any more: nobody
+# waits for its locks for ever.
+_SETTINGS: Final = {
+    "lock_timeout": f"{LIMIT - 1:.0f}s",
+    "idle_in_transaction_session_timeout": f"{LIMIT:.0f}s",
+    **dict.fromkeys(PLANS, "off"),
+}
+_SINCE_17: Final = {"transaction_timeout": f"{LIMIT + 1:.0f}s"}
+"""It holds also between a statement's preparation and its run, where a session does not count as idle; until 17 only
+TCP tells then that nobody is there."""
+_TCP: Final = {
+    "tcp_keepalives_idle": "5s",
+    "tcp_keepalives_interval": "2s",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10s",
+}
+"""A pooler's connections are not aka's, so that these are for others."""
 
 CLASHES: Final = (
     asyncpg.SerializationError,
@@ -79,9 +91,8 @@ class Connection:
         self._pause = 0.0
         self._why = ""
         self._next_attempt = 0.0
-        # A pooler's connections are set up for each transaction, others once.
-        self._begin = _BEGIN if prepares else f"{_BEGIN}; {_BY_INDEX_LOCALLY}"
-        self._begin_snapshot = SNAPSHOT if prepares else f"{SNAPSHOT}; {_BY_INDEX_LOCALLY}"
+        self._begin = _BEGIN
+        self._begin_snapshot = SNAPSHOT
         self._closed = False
         self._warned = False
 
@@ -146,8 +157,7 @@ class Connection:
             raise store_unavailable(self._why)
         try:
             self._asyncpg = await connect(self._url, prepares=self._prepares)
-            if self._prepares:
-                await self._asyncpg.execute(_BY_INDEX, timeout=CONNECT_LIMIT)
+            await self._set_up(self._asyncpg)
         except (*OUTAGES, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             self._why = _name(error)
             self._pause = min(max(PAUSE, 2 * self._pause), LONGEST_PAUSE)
@@ -156,6 +166,15 @@ class Connection:
         self._pause = 0.0
         self._asyncpg.add_log_listener(self._hear)
         return self._asyncpg
+
+    async def _set_up(self, connection: asyncpg.Connection) -> None:
+        """Set a connection up once, or a pooler's for each transaction."""
+        settings = _SETTINGS | (_SINCE_17 if connection.get_server_version().major >= 17 else {})
+        if self._prepares:
+            await connection.execute(_set("SET", settings | _TCP), timeout=CONNECT_LIMIT)
+        else:
+            self._begin = f"{_BEGIN}; {_set('SET LOCAL', settings)}"
+            self._begin_snapshot = f"{SNAPSHOT}; {_set('SET LOCAL', settings)}"
 
     def _hear(self, _: object, message: asyncpg.PostgresLogMessage) -> None:
         """Note what the database says beside its answers."""
@@ -176,6 +195,10 @@ class Connection:
         if ended != "COMMIT":
             raise RuntimeError(f"a transaction that failed before was to be committed: {ended}")
         return Phase("commit", began, perf_counter())
+
+
+def _set(how: str, settings: Mapping[str, str]) -> str:
+    return "; ".join(f"{how} {name} = '{value}'" for name, value in settings.items())
 
 
 async def connect(url: PostgresUrl, *, prepares: bool = True) -> asyncpg.Connection:
