@@ -91,9 +91,7 @@ class Node:
                 "bin_dir": str(binaries),
                 "data_dir": str(self.folder / "data"),
                 "pgpass": str(self.folder / "pgpass"),
-                "authentication": {
-                    kind: {"username": name, "password": PASSWORD} for kind, name in users.items()
-                },
+                "authentication": {kind: {"username": name, "password": PASSWORD} for kind, name in users.items()},
                 "parameters": {"unix_socket_directories": str(self.folder)},
                 "pg_hba": [f"host {database} all 127.0.0.1/32 scram-sha-256" for database in ("all", "replication")],
             },

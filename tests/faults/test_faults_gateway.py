@@ -1,52 +1,13 @@
 """The connection of a gateway to its server goes silent: packets are lost, and nobody says that it has ended."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.cli.command import KEY, serving
+from tests.faults.relay import Relay
 from tests.privacy import SUITE
-
-
-class Relay:
-    """Passes bytes on between callers and an address, until it loses them."""
-
-    def __init__(self, address: str) -> None:
-        self._host, _, self._port = address.rpartition(":")
-        self._passing: list[asyncio.Task[None]] = []
-        self._writers: list[asyncio.StreamWriter] = []
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[str]:
-        """Listen while the block runs; yields the address."""
-        async with await asyncio.start_server(self._accept, "127.0.0.1", 0) as listening:
-            host, port = listening.sockets[0].getsockname()
-            try:
-                yield f"{host}:{port}"
-            finally:
-                self.lose()
-                for writer in self._writers:
-                    writer.close()
-
-    def lose(self) -> None:
-        """Lose what comes over the connections that there are, which stay open."""
-        for passing in self._passing:
-            passing.cancel()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection(self._host, self._port)
-        self._writers += [writer, server_writer]
-        for source, target in ((reader, server_writer), (server_reader, writer)):
-            self._passing.append(asyncio.create_task(_pass(source, target)))
-
-
-async def _pass(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    while data := await source.read(65536):
-        target.write(data)
 
 
 @pytest.mark.timeout(300)
