@@ -107,7 +107,8 @@ class Node:
     def start(self, etcd: str) -> None:
         """Start its processes."""
         assert not self.running
-        command = [*_MACHINE, "sh", "-c", _NODE, "sh", etcd, self.folder, _TOOLS, f"http://127.0.0.1:{self.etcd}"]
+        given = etcd, str(self.folder), str(_TOOLS), f"http://127.0.0.1:{self.etcd}"
+        command = [*_MACHINE, "sh", "-c", _NODE, "sh", *given]
         with (self.folder / "node.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

@@ -235,7 +235,11 @@ class History:
             self._judge(family, there, {profile: next(answers) for profile in tombstones})
 
     def count(self, database: Path) -> None:
-        """Compare the rows of the database, read beside the server, with what all families add up to.
+        """Compare the rows of a SQLite file, read beside the server, with what all families add up to."""
+        self.compare(_rows(database))
+
+    def compare(self, have: Counter[str]) -> None:
+        """Compare the numbers of a database's rows, by what they are, with what all families add up to.
 
         Every family must have been looked at since its last unknown call.
         """
@@ -249,7 +253,6 @@ class History:
             want["tombstones"] += family.state.changes["merged"]
         done_once = {call.step.request_id for call in self.calls if call.end is End.ACKNOWLEDGED}
         want["kept answers"] = len(done_once - {""})
-        have = _rows(database)
         for what in sorted({*want, *have}):
             if have[what] != want[what]:
                 kind = Kind.DOUBLED if have[what] > want[what] else Kind.LOST

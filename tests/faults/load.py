@@ -50,17 +50,21 @@ _NOTHING_CHANGED: Final = frozenset(
 
 
 class Client:
-    """Some connections to a server. Every change that goes through it is in the history."""
+    """Some connections to a server, or to each of several, which get its calls in turn.
 
-    def __init__(self, address: str, history: History, channels: int = _CHANNELS) -> None:
+    Every change that goes through it is in the history.
+    """
+
+    def __init__(self, address: str | Sequence[str], history: History, channels: int = _CHANNELS) -> None:
         self.history = history
+        addresses = [address] if isinstance(address, str) else address
         options = (
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.enable_retries", 0),
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 500),
         )
-        self._channels = [grpc.aio.insecure_channel(address, options) for _ in range(channels)]
+        self._channels = [grpc.aio.insecure_channel(each, options) for _ in range(channels) for each in addresses]
         self._rpcs = [
             {name: _rpc(channel, name, kind) for name, kind in _ANSWERS.items()} for channel in self._channels
         ]

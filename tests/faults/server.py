@@ -38,6 +38,8 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
         self.address = ""
+        self.rest = ""
+        """The REST gateway's address, where the settings ask for one."""
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -78,7 +80,7 @@ class Server:
         while True:
             for line in _text(self.output).splitlines(keepends=True):
                 if line.startswith("aka ready grpc=") and line.endswith("\n"):
-                    self.address = line.split()[2].removeprefix("grpc=")
+                    self.address, self.rest = (part.partition("=")[2] for part in line.split()[2:4])
                     return
             if not self.running or time.monotonic() > patience:
                 await self.kill()
