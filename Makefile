@@ -43,8 +43,7 @@ test-callers: install ## Call aka from Go, Node, curl and buf; installs what npm
 
 .PHONY: test-faults
 test-faults: install ## Run the fault tests, and the search of histories, in their long form
-	@command -v strace >/dev/null || apt-get install -y strace
-	@test -x /usr/sbin/pgbouncer || apt-get install -y pgbouncer
+	@scripts/install-fault-tools $(VENV)/patroni $(PYTHON)
 	AKA_TEST_LONG=1 $(BIN)/python -m pytest tests/faults tests/histories tests/store/test_postgres_pooler.py
 
 .PHONY: test-image

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -24,8 +24,9 @@ USER: Final = "postgres"
 PASSWORD: Final = "of-the-fault-tests"
 
 _TOOLS: Final = Path(sys.prefix) / "patroni" / "bin"
-_INSTALL: Final = "scripts/install-fault-tools installs what is missing, as root on Debian"
+INSTALL: Final = "scripts/install-fault-tools installs what is missing, as root on Debian"
 _POLL: Final = 0.1
+_PATIENCE: Final = 120.0
 _WELL: Final = ("running", "streaming")
 
 _MACHINE: Final = ("unshare", "-U", "--map-user=1000", "--map-group=1000", "-pf", "--kill-child", "--mount-proc")
@@ -146,21 +147,34 @@ class HighAvailability:
         """Start a node, again or for the first time."""
         node.start(self._etcd)
 
-    async def leader(self, *, other_than: Node | None = None, standbys: int = 1, within: float = 120.0) -> Node:
-        """Wait for a leader that can be written to, with so many synchronous standbys or more, and return it."""
-        patience = time.monotonic() + within
-        members: Any = None
+    async def leader(self, *, other_than: Node | None = None) -> Node:
+        """Wait for a leader that has a synchronous standby, and so can be written to, and return it."""
+
+        def found(roles: Mapping[str, str]) -> bool:
+            leads = [name for name, role in roles.items() if role == "leader"]
+            return "sync_standby" in roles.values() and leads not in ([], [other_than and other_than.name])
+
+        roles = await self._wait_for(found)
+        return next(node for node in self.nodes if roles.get(node.name) == "leader")
+
+    async def standby(self, node: Node) -> None:
+        """Wait until a node follows the leader."""
+        await self._wait_for(lambda roles: roles.get(node.name) in ("replica", "sync_standby"))
+
+    async def _wait_for(self, found: Callable[[Mapping[str, str]], bool]) -> Mapping[str, str]:
+        """Wait until any node's Patroni tells such roles of those that are well, and return them."""
+        patience = time.monotonic() + _PATIENCE
         while time.monotonic() < patience:
             for node in self.nodes:
-                if node.running and (found := await asyncio.to_thread(node.ask, "cluster")):
-                    members = found["members"]
-                    roles = {each["name"]: each["role"] for each in members if each["state"] in _WELL}
-                    leads = [each for each in self.nodes if roles.get(each.name) == "leader" and each is not other_than]
-                    if leads and list(roles.values()).count("sync_standby") >= standbys:
-                        return leads[0]
+                told = await asyncio.to_thread(node.ask, "cluster") if node.running else None
+                roles = (
+                    {each["name"]: each["role"] for each in told["members"] if each["state"] in _WELL} if told else {}
+                )
+                if found(roles):
+                    return roles
             await asyncio.sleep(_POLL)
         logs = "".join((node.folder / "patroni.log").read_text()[-1500:] for node in self.nodes)
-        raise AssertionError(f"no leader: {members}\n{logs}")
+        raise AssertionError(f"the nodes do not come to it: {roles}\n{logs}")
 
 
 @asynccontextmanager
@@ -190,7 +204,7 @@ def _tools() -> tuple[str, Path]:
         for name, there in {"etcd": etcd, "patroni": (_TOOLS / "patroni").exists(), "PostgreSQL": binaries}.items()
         if not there
     ]
-    assert etcd is not None and binaries is not None and not missing, f"{', '.join(missing)} not found: {_INSTALL}"
+    assert etcd is not None and binaries is not None and not missing, f"{', '.join(missing)} not found: {INSTALL}"
     return etcd, binaries
 
 

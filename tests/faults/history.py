@@ -17,6 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 from google.protobuf.message import Message
@@ -287,17 +288,19 @@ class History:
         )
 
     def failed_for(self) -> float:
-        """The longest time, in seconds, from a call that failed for no rule's sake to the next good answer."""
-        longest, since = 0.0, None
-        served = [(at, True) for at in self.served_at]
+        """The longest time, in seconds, without a good answer: from when a call began that failed for no rule's sake,
+        or from the last good answer before it failed, to the next good answer.
+        """
+        ended = [(at, at, True) for at in self.served_at]
         for call in self.calls:
             if call.ended and (call.end is End.ACKNOWLEDGED or Refusal(call.reason) not in call.step.expected):
-                served.append((call.ended, call.end is End.ACKNOWLEDGED))
-        for at, well in sorted(served):
+                ended.append((call.ended, call.started, call.end is End.ACKNOWLEDGED))
+        longest, since, good = 0.0, None, 0.0
+        for at, began, well in sorted(ended):
             if not well:
-                since = since or at
-            elif since is not None:
-                longest, since = max(longest, at - since), None
+                since = max(began, good) if since is None else min(since, max(began, good))
+            else:
+                longest, since, good = max(longest, 0.0 if since is None else at - since), None, at
         return longest
 
     def wrong(self, kind: Kind) -> int:
@@ -388,24 +391,24 @@ def journal_name(call: int) -> str:
     return f"call-{call}"
 
 
+KINDS: Final = "SELECT kind, count(*) FROM journal GROUP BY kind"
+NUMBERS: Final = {
+    "identifiers": "SELECT count(*) FROM identifiers",
+    "profiles": "SELECT count(*) FROM profiles",
+    "tombstones": "SELECT count(*) FROM profiles WHERE survivor <> id",
+    "kept answers": "SELECT count(*) FROM answers",
+}
+"""What is counted in a database, whichever it is."""
+
+
 def _open(database: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)
 
 
 def _rows(database: Path) -> Counter[str]:
     with closing(_open(database)) as connection:
-        have = Counter(
-            {
-                f"journal: {kind}": number
-                for kind, number in connection.execute("SELECT kind, count(*) FROM journal GROUP BY kind")
-            }
-        )
-        for what, query in {
-            "identifiers": "SELECT count(*) FROM identifiers",
-            "profiles": "SELECT count(*) FROM profiles",
-            "tombstones": "SELECT count(*) FROM profiles WHERE survivor <> id",
-            "kept answers": "SELECT count(*) FROM answers",
-        }.items():
+        have = Counter({f"journal: {kind}": number for kind, number in connection.execute(KINDS)})
+        for what, query in NUMBERS.items():
             (have[what],) = connection.execute(query).fetchone()
         return have
 

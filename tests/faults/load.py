@@ -145,10 +145,12 @@ async def load(
     acts: Sequence[Act] = (),
     make: Make | None = None,
     at_most: int = 100_000,
+    rests: float = 0.05,
 ) -> None:
     """Let callers live one family's life after the other until an event, or until they made `at_most` calls.
 
-    `make` makes a call in another way than `client.make` and returns its record, or None where nothing was sent.
+    Whoever's call failed `rests` for so many seconds at most, and begins another life. `make` makes a call in another
+    way than `client.make` and returns its record, or None where nothing was sent.
     """
     history = client.history
     first = len(history.calls)
@@ -161,7 +163,7 @@ async def load(
                 if call is None:
                     break
                 if call.end is not End.ACKNOWLEDGED and Refusal(call.reason) not in step.expected:
-                    await asyncio.sleep(random.uniform(0.01, 0.05))
+                    await asyncio.sleep(random.uniform(0.01, rests))
                     break
                 if until.is_set():
                     break
@@ -184,7 +186,8 @@ async def more(of: Callable[[], int], number: int, loading: asyncio.Task[None]) 
 async def settle(client: Client) -> list[Call]:
     """Look what became of the calls whose outcome is unknown, repeat them, and look again.
 
-    Each repeat must be answered. Returns the unknown calls that had been done before their repeat.
+    Each repeat must be answered, where others are in the way by being repeated once more. Returns the unknown calls
+    that had been done before their repeat.
     """
     history = client.history
     await client.read()
@@ -197,6 +200,9 @@ async def settle(client: Client) -> list[Call]:
     async def repeat(call: Call) -> None:
         call.family.open = None
         again = await client.make(call.family, call.step)
+        if again.reason == "CONFLICT":
+            await repeat(call)
+            return
         if again.end is not End.ACKNOWLEDGED and Refusal(again.reason) not in call.step.expected:
             text = f"call {call.id} ({call.step.method}) was unknown, and its repeat was answered {again.reason}"
             history.faults.append(Fault(Kind.WRONG, text))

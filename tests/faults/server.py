@@ -48,6 +48,10 @@ class Server:
     async def __aexit__(self, *_: object) -> None:
         await self.kill()
 
+    def keep_addresses(self) -> None:
+        """Have those that are started later listen where this one does."""
+        self._settings |= {"AKA_GRPC_ADDRESS": self.address, "AKA_REST_ADDRESS": self.rest}
+
     @property
     def pid(self) -> int:
         """The server's process id."""

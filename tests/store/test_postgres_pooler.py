@@ -13,7 +13,7 @@ from aka.server.store.postgres import PostgresStore
 from aka.server.store.postgres_url import PostgresOptions, PostgresUrl
 from aka.v1 import alias_service_pb2 as v1
 from tests.domain.world import alias, create_alias, delete_alias, identify, pair
-from tests.postgres.cluster import free_port, new_folder, run_as_server
+from tests.postgres.cluster import AS_SERVER, free_port, new_folder
 from tests.store.backends import Postgres
 from tests.store.tenant import Tenant
 
@@ -43,7 +43,7 @@ async def pooled(tmp_path: Path) -> AsyncIterator[Tenant]:
     pgbouncer = shutil.which("pgbouncer", path=f"{os.defpath}:/usr/sbin")
     assert pgbouncer is not None, "pgbouncer is not installed: apt-get install pgbouncer"
     process = await asyncio.create_subprocess_exec(
-        pgbouncer, str(folder / "pgbouncer.ini"), stderr=asyncio.subprocess.DEVNULL, **run_as_server()
+        *AS_SERVER, pgbouncer, str(folder / "pgbouncer.ini"), stderr=asyncio.subprocess.DEVNULL
     )
     name = backend.url.text.rpartition("/")[2]
     url = PostgresUrl.parse(f"postgresql://aka@127.0.0.1:{listen}/{name}")
