@@ -1,6 +1,7 @@
 """A store in memory for the domain's tests: three dicts, and no key loaded but those that the decisions declare."""
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Self, TypeVar
 
 import pytest
@@ -14,9 +15,24 @@ from aka.server.domain.identifiers import Identifier, Key, ProfileId, id_of
 from aka.server.domain.identify import Identify
 from aka.server.domain.import_link import ImportLink
 from aka.server.domain.joining import Joining
+from aka.server.domain.profile_data import (
+    Attribute,
+    Holdings,
+    Kind,
+    PushToken,
+    Share,
+    StoredActivity,
+    StoredData,
+    Tombstone,
+    Tracked,
+    join,
+    share_out,
+    shares,
+)
 from aka.server.domain.rules import Rules
+from aka.server.domain.track import Subject, TrackActivity, TrackAttributes
 from aka.server.errors import AkaError
-from aka.server.store.deciding import Call, decide
+from aka.server.store.deciding import Call, Lack, decide
 from aka.server.store.store import Caller, Once, Workspace
 from aka.v1 import alias_service_pb2 as v1
 
@@ -50,6 +66,8 @@ class World:
         self.survivors: dict[ProfileId, ProfileId] = {}
         self.headers: dict[ProfileId, Profile] = {}
         self.journal: list[tuple[int, Change]] = []
+        self.tracked: list[Tracked] = []
+        """The data that was put on profiles, in order."""
         self._given_ids = 0
 
     @property
@@ -137,7 +155,7 @@ class World:
         steps = decide(graph, calls, {})
         try:
             while True:
-                self._load_labels(*next(steps))
+                self._load(next(steps))
         except StopIteration as stop:
             decided = stop.value
         assert [change for _, changes in decided.journal for change in changes] == graph.changes
@@ -158,6 +176,49 @@ class World:
         graph.add_free(keys)
         return graph
 
+    def data(self, living: ProfileId, *, before_last_merge: bool = False) -> StoredData:
+        """Return what is stored of a living profile and its tombstones, or would be if the last merge were undone."""
+        parts = {living}
+        tombstones: list[Tombstone] = []
+        for merged in reversed(self.merges[:-1] if before_last_merge else self.merges):
+            if merged.survivor in parts:
+                parts.add(merged.loser)
+                tombstones.insert(0, Tombstone(merged.loser, merged.survivor, merged.orphaned))
+        attributes: dict[ProfileId, dict[str, Attribute]] = {}
+        push_tokens: dict[PushToken, None] = {}
+        activities = []
+        for profile, new, tokens, activity, number in self.tracked:
+            if profile in parts:
+                attributes.setdefault(profile, {}).update(new)
+                push_tokens.update(dict.fromkeys(tokens))
+                if activity is not None:
+                    activities.append(StoredActivity(profile, number, activity))
+        activities.sort(key=lambda stored: (stored.activity.at, stored.origin, stored.number))
+        return StoredData(tombstones, attributes, list(push_tokens), activities)
+
+    def shares(self, key: str | Key) -> list[Share]:
+        """Return what counts as the profile's that a key resolves to, then what is orphaned."""
+        living = self.whose(key)
+        assert living is not None
+        return share_out(living, self.data(living))
+
+    def attributes(self, key: str | Key) -> dict[str, str]:
+        """Return the attributes of a key's profile, as JSON."""
+        return dict(self.shares(key)[0].attributes)
+
+    def _load(self, lack: Lack) -> None:
+        for profile in lack.profiles:
+            if not lack.holdings:
+                self._load_labels(lack.graph, profile)
+                continue
+            data = self.data(profile)
+            own = [tracked for tracked in self.tracked if tracked.profile == profile]
+            parts = shares(profile, data.tombstones)[profile]
+            held = Holdings(join(data.attributes.get(part, {}) for part in parts))
+            held.push_tokens = {(token.app_id, token.token) for tracked in own for token in tracked.push_tokens}
+            held.activities = max((tracked.number for tracked in own), default=0)
+            lack.graph.add_holdings(profile, held)
+
     def _load_labels(self, graph: Graph, profile: ProfileId) -> None:
         parts = graph.parts(profile)
         graph.add_labels(
@@ -170,6 +231,7 @@ class World:
         )
 
     def _write(self, graph: Graph) -> None:
+        self.tracked += graph.tracked
         for change in graph.changes:
             self.journal.append((graph.now, change))
             if isinstance(change, Merged):
@@ -266,3 +328,35 @@ def delete_alias(
 ) -> DeleteAlias:
     """Return a DeleteAlias of a user alias or of an id (a string)."""
     return DeleteAlias(_identifier(alias), profile_id, allow_missing)
+
+
+def subject(key: str | Key, field: str | None = None, *, existing_only: bool = False) -> Subject:
+    """Return whom an item is about: an external id (a string), or as `field` says."""
+    named = id_of(key) if isinstance(key, str) else key
+    kind = "user_alias" if isinstance(named, Identifier) and not named.is_id else "external_id"
+    return Subject(named, field or ("profile_id" if not isinstance(named, Identifier) else kind), existing_only)
+
+
+def track(
+    key: str | Key | Subject,
+    attributes: Mapping[str, Any] | None = None,
+    *tokens: str,
+    once: Mapping[str, Any] | None = None,
+    at: int | None = None,
+    rules: Rules = RULES,
+) -> TrackAttributes:
+    """Return a TrackAttributes of values that are written as JSON."""
+    whom = key if isinstance(key, Subject) else subject(key)
+    push_tokens = tuple(PushToken("app", token, "") for token in tokens)
+    return TrackAttributes(whom, _written(attributes), _written(once), push_tokens, at, rules)
+
+
+def happen(
+    key: str | Key | Subject, name: str, kind: Kind = "event", *, at: int | None = None, rules: Rules = RULES
+) -> TrackActivity:
+    """Return a TrackActivity without details."""
+    return TrackActivity(key if isinstance(key, Subject) else subject(key), kind, at, name, "{}", rules)
+
+
+def _written(attributes: Mapping[str, Any] | None) -> dict[str, str]:
+    return {name: json.dumps(value) for name, value in (attributes or {}).items()}

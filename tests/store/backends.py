@@ -104,7 +104,17 @@ class Postgres:
             self.beside.terminate()
 
 
-TABLES: Final = ("answers", "journal", "identifiers", "profiles", "api_keys", "workspaces")
+TABLES: Final = (
+    "activities",
+    "push_tokens",
+    "attributes",
+    "answers",
+    "journal",
+    "identifiers",
+    "profiles",
+    "api_keys",
+    "workspaces",
+)
 
 
 @cache

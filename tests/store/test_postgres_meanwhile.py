@@ -11,6 +11,7 @@ import pytest
 from aka.server.domain.changes import Change
 from aka.server.domain.graph import Decision, Graph
 from aka.server.domain.identifiers import Identifier, Key, ProfileId
+from aka.server.domain.profile_data import Tracked
 from aka.server.store.postgres import PostgresStore
 from aka.server.store.postgres_check import check
 from aka.server.store.postgres_connection import connect
@@ -36,7 +37,7 @@ class Meanwhile:
     def labels_of(self) -> Identifier | None:
         return self.decision.labels_of
 
-    def decide(self, graph: Graph) -> tuple[Any, tuple[Change, ...]]:
+    def decide(self, graph: Graph) -> tuple[Any, tuple[Change | Tracked, ...]]:
         self.do()
         return self.decision.decide(graph)
 

@@ -35,7 +35,8 @@ one for each reason that aka gives; a reason that this version does not know has
     │   ├── LastOperatorKey
     │   ├── NotOnProfile
     │   ├── PrimaryIdentifier
-    │   └── TooManyIdentifiers
+    │   ├── TooManyIdentifiers
+    │   └── TooMuchData
     ├── UnauthenticatedError
     │   ├── KeyInvalid
     │   ├── KeyMissing
@@ -62,6 +63,17 @@ from aka.client._async_client import AsyncClient
 from aka.client._channel import Tls
 from aka.client._client import Client
 from aka.client._connection import Call
+from aka.client._data_values import (
+    Event,
+    ExportedProfile,
+    OrphanedData,
+    ProfileAttributes,
+    Purchase,
+    PushToken,
+    RefusedItem,
+    SentMessage,
+    Tracked,
+)
 from aka.client._errors import (
     AbortedError,
     AkaError,
@@ -103,6 +115,7 @@ from aka.client._errors import (
     SelfAlias,
     StoreUnavailable,
     TooManyIdentifiers,
+    TooMuchData,
     UnauthenticatedError,
     UnavailableError,
     UserNotFound,
@@ -145,6 +158,8 @@ __all__ = [
     "Consistency",
     "Deadline",
     "DeadlineExceededError",
+    "Event",
+    "ExportedProfile",
     "FailedPreconditionError",
     "FieldRequired",
     "IdentifiedProfile",
@@ -168,6 +183,7 @@ __all__ = [
     "NewUserAlias",
     "NotFoundError",
     "NotOnProfile",
+    "OrphanedData",
     "Outcome",
     "OutcomeUnknown",
     "Overloaded",
@@ -175,18 +191,25 @@ __all__ = [
     "PermissionMissing",
     "PrimaryIdentifier",
     "Profile",
+    "ProfileAttributes",
     "ProfileId",
     "ProfileNotFound",
+    "Purchase",
+    "PushToken",
     "RateLimit",
     "RateLimited",
+    "RefusedItem",
     "RequestIdReused",
     "ReservedIdentifier",
     "Resolution",
     "ResourceExhaustedError",
     "SelfAlias",
+    "SentMessage",
     "StoreUnavailable",
     "Tls",
     "TooManyIdentifiers",
+    "TooMuchData",
+    "Tracked",
     "UnauthenticatedError",
     "UnavailableError",
     "Unlinked",

@@ -8,9 +8,11 @@ from typing import Self
 
 import grpc
 
+from aka.client import _data_messages as data_messages
 from aka.client import _messages as messages
 from aka.client._channel import MOST_RETRIES, Target, Tls
 from aka.client._connection import Connection, OnCall, Terms
+from aka.client._data_values import Event, ExportedProfile, ProfileAttributes, Purchase, SentMessage, Tracked
 from aka.client._identifiers import Identifier, ProfileId, UserAlias
 from aka.client._pipelines import batches, in_order
 from aka.client._values import (
@@ -50,7 +52,7 @@ class Client:
 
     Calls that fail with UNAVAILABLE, ABORTED or OVERLOADED are repeated, with growing pauses, while `timeout` lasts.
     Where the first attempt was done and its answer lost, the repeat says `Outcome.ALREADY_LINKED`, unless it has a
-    `request_id`. (`delete_alias` always has one.)
+    `request_id`. (`delete_alias` and `track` always have one.)
     """
 
     def __init__(
@@ -294,6 +296,51 @@ class Client:
         )
         answer, _ = self._connection.call(request, v1.DeleteAliasResponse, timeout)
         return Unlinked(messages.profile_id(answer.profile_id))
+
+    def track(
+        self,
+        attributes: Iterable[ProfileAttributes] = (),
+        *,
+        events: Iterable[Event] = (),
+        purchases: Iterable[Purchase] = (),
+        messages: Iterable[SentMessage] = (),
+        validate_only: bool = False,
+        request_id: str | uuid.UUID | None = None,
+        timeout: float | None = None,
+    ) -> Tracked:
+        """Put data on profiles: up to 75 items of each kind, in this order, in one transaction.
+
+        The call always has a `request_id`, so that a repeat adds nothing twice. Times need a time zone.
+        (Braze `POST /users/track`)
+        """
+        request = data_messages.track_request(
+            attributes, events, purchases, messages, validate_only=validate_only, request_id=request_id
+        )
+        answer, call_id = self._connection.call(request, v1.TrackResponse, timeout)
+        return data_messages.tracked(answer, call_id)
+
+    def export_profiles(
+        self,
+        identifiers: Iterable[Identifier],
+        *,
+        fields: Iterable[str] | None = None,
+        timeout: float | None = None,
+    ) -> tuple[ExportedProfile | None, ...]:
+        """Return all that is kept of 1 to 50 profiles, one for each identifier; None where that is nobody's.
+
+        `fields` names what is wanted: `identifiers`, `attributes`, `push_tokens`, `events`, `purchases`, `messages`,
+        `orphaned`; None: all. Much data takes several calls, each with the `timeout`. (Braze `POST /users/export/ids`)
+        """
+        asked = tuple(identifiers)
+        request = data_messages.export_request(asked, fields)
+        page, _ = self._connection.call(request, v1.ExportProfilesResponse, timeout)
+        parts = list(page.profiles)
+        while page.next_page_token:
+            request.page_token = page.next_page_token
+            page, _ = self._connection.call(request, v1.ExportProfilesResponse, timeout)
+            parts += page.profiles
+        found = {place: data_messages.exported_profile(each) for place, each in data_messages.join(parts).items()}
+        return tuple(found.get(place) for place in range(len(asked)))
 
     def close(self) -> None:
         """Let go of the server; calls under way end with an error."""

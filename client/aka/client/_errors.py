@@ -195,6 +195,10 @@ class TooManyIdentifiers(FailedPreconditionError):
     """The profile would have more identifiers and tombstones than the server allows."""
 
 
+class TooMuchData(FailedPreconditionError):
+    """The profile would hold more data than it may."""
+
+
 class LastOperatorKey(FailedPreconditionError):
     """No other good API key has the permission `operator`."""
 

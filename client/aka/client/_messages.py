@@ -106,7 +106,7 @@ def alias_to_identify(item: AliasToIdentify) -> v1.AliasToIdentify:
         raise TypeError("identify takes a user_alias or an anonymous_id, not both: identify one, then the other")
     request = v1.AliasToIdentify(external_id=item.external_id)
     if item.user_alias is not None:
-        request.user_alias.CopyFrom(_user_alias(item.user_alias))
+        request.user_alias.CopyFrom(user_alias(item.user_alias))
     if item.anonymous_id is not None:
         request.anonymous_id = item.anonymous_id
     return request
@@ -116,7 +116,7 @@ def identifier(value: Identifier) -> v1.Identifier:
     """Return any name of a profile. TypeError where it is none."""
     match value:
         case UserAlias():
-            return v1.Identifier(user_alias=_user_alias(value))
+            return v1.Identifier(user_alias=user_alias(value))
         case ProfileId():
             return v1.Identifier(profile_id=value)
         case str():
@@ -164,7 +164,7 @@ def delete_alias_request(
     )
     match alias:
         case UserAlias():
-            request.user_alias.CopyFrom(_user_alias(alias))
+            request.user_alias.CopyFrom(user_alias(alias))
         case ProfileId():
             raise TypeError("a profile id is no alias and cannot be unlinked")
         case _:
@@ -218,11 +218,11 @@ def profile(answer: v1.GetProfileResponse, identifiers: Iterable[v1.LinkedIdenti
         ProfileId(found.profile_id),
         found.user_id or None,
         found.identified,
-        tuple(map(_linked_identifier, identifiers)),
+        tuple(map(linked_identifier, identifiers)),
         tuple(map(ProfileId, found.merged_profile_ids)),
         found.merged_profile_count,
-        _time(found.created_at),
-        _time(found.updated_at),
+        time_of(found.created_at),
+        time_of(found.updated_at),
         profile_id(answer.redirected_from),
     )
 
@@ -232,18 +232,21 @@ def profile_id(text: str) -> ProfileId | None:
     return ProfileId(text) if text else None
 
 
-def _linked_identifier(linked: v1.LinkedIdentifier) -> LinkedIdentifier:
+def linked_identifier(linked: v1.LinkedIdentifier) -> LinkedIdentifier:
+    """Return an identifier of a profile."""
     found = linked.identifier
     pair = found.user_alias
     value = UserAlias(pair.alias_label, pair.alias_name) if found.HasField("user_alias") else found.id
-    return LinkedIdentifier(value, KINDS.get(linked.kind, IdentifierKind.UNKNOWN), _time(linked.linked_at))
+    return LinkedIdentifier(value, KINDS.get(linked.kind, IdentifierKind.UNKNOWN), time_of(linked.linked_at))
 
 
-def _time(timestamp: Timestamp) -> datetime:
+def time_of(timestamp: Timestamp) -> datetime:
+    """Return a time, in UTC."""
     return timestamp.ToDatetime(UTC)
 
 
-def _user_alias(pair: UserAlias) -> v1.UserAlias:
+def user_alias(pair: UserAlias) -> v1.UserAlias:
+    """Return a user alias."""
     return v1.UserAlias(alias_label=pair.label, alias_name=pair.name)
 
 

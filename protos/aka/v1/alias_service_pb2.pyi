@@ -39,7 +39,9 @@ not be decoded at all.
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -309,6 +311,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ALREADY_EXISTS: another workspace has this name."""
     ERROR_REASON_LAST_OPERATOR_KEY: _ErrorReason.ValueType  # 32
     """FAILED_PRECONDITION: no other good API key has the permission `operator`."""
+    ERROR_REASON_TOO_MUCH_DATA: _ErrorReason.ValueType  # 33
+    """FAILED_PRECONDITION: the profile would hold more data than it may."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call, or one item of it, was refused. Each belongs to one
@@ -395,6 +399,8 @@ ERROR_REASON_WORKSPACE_EXISTS: ErrorReason.ValueType  # 31
 """ALREADY_EXISTS: another workspace has this name."""
 ERROR_REASON_LAST_OPERATOR_KEY: ErrorReason.ValueType  # 32
 """FAILED_PRECONDITION: no other good API key has the permission `operator`."""
+ERROR_REASON_TOO_MUCH_DATA: ErrorReason.ValueType  # 33
+"""FAILED_PRECONDITION: the profile would hold more data than it may."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
@@ -1433,3 +1439,654 @@ class ExportLinksResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExportLinksResponse: _TypeAlias = ExportLinksResponse  # noqa: Y015
+
+@_typing.final
+class ProfileAttributes(_message.Message):
+    """ProfileAttributes is one item of Track: attributes and push tokens of a user."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    USER_ALIAS_FIELD_NUMBER: _builtins.int
+    ANONYMOUS_ID_FIELD_NUMBER: _builtins.int
+    PROFILE_ID_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    SET_ONCE_FIELD_NUMBER: _builtins.int
+    PUSH_TOKENS_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_EXISTING_ONLY_FIELD_NUMBER: _builtins.int
+    external_id: _builtins.str
+    """Any id of the user. Unknown: an identified profile is made, known by it."""
+    anonymous_id: _builtins.str
+    """An id. Unknown: an anonymous profile is made, with it as an anonymous id."""
+    profile_id: _builtins.str
+    """A profile id, a UUID; a tombstone's means its survivor. Unknown:
+    PROFILE_NOT_FOUND.
+    """
+    update_existing_only: _builtins.bool
+    """Make no profile: an unknown user is USER_NOT_FOUND, or ALIAS_NOT_FOUND. Only in
+    a request.
+    """
+    @_builtins.property
+    def user_alias(self) -> Global___UserAlias:
+        """A user alias. Unknown: an anonymous profile is made."""
+
+    @_builtins.property
+    def attributes(self) -> _struct_pb2.Struct:
+        """Attributes to set, by name. Each replaces the value that there was; null
+        removes it.
+        """
+
+    @_builtins.property
+    def set_once(self) -> _struct_pb2.Struct:
+        """Attributes to set where the profile has none of the name."""
+
+    @_builtins.property
+    def push_tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___PushToken]:
+        """Push tokens to add."""
+
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When the attributes got these values; absent, or later than now: now. Where it
+        is older than an attribute's stored time, that attribute keeps its value.
+        """
+
+    def __init__(
+        self,
+        *,
+        external_id: _builtins.str = ...,
+        user_alias: Global___UserAlias | None = ...,
+        anonymous_id: _builtins.str = ...,
+        profile_id: _builtins.str = ...,
+        attributes: _struct_pb2.Struct | None = ...,
+        set_once: _struct_pb2.Struct | None = ...,
+        push_tokens: _abc.Iterable[Global___PushToken] | None = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        update_existing_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "attributes", b"attributes", "external_id", b"external_id", "profile_id", b"profile_id", "set_once", b"set_once", "time", b"time", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "attributes", b"attributes", "external_id", b"external_id", "profile_id", b"profile_id", "push_tokens", b"push_tokens", "set_once", b"set_once", "time", b"time", "update_existing_only", b"update_existing_only", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_user: _TypeAlias = _typing.Literal["external_id", "user_alias", "anonymous_id", "profile_id"]  # noqa: Y015
+    _WhichOneofArgType_user: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_user) -> _WhichOneofReturnType_user | None: ...
+
+Global___ProfileAttributes: _TypeAlias = ProfileAttributes  # noqa: Y015
+
+@_typing.final
+class PushToken(_message.Message):
+    """PushToken is where a device receives push messages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    app_id: _builtins.str
+    """Required. The app that the token is of."""
+    token: _builtins.str
+    """Required. The token."""
+    device_id: _builtins.str
+    """The device."""
+    def __init__(
+        self,
+        *,
+        app_id: _builtins.str = ...,
+        token: _builtins.str = ...,
+        device_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_id", b"app_id", "device_id", b"device_id", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PushToken: _TypeAlias = PushToken  # noqa: Y015
+
+@_typing.final
+class Event(_message.Message):
+    """Event is something that a user did: an item of Track, or a part of an export."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    USER_ALIAS_FIELD_NUMBER: _builtins.int
+    ANONYMOUS_ID_FIELD_NUMBER: _builtins.int
+    PROFILE_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    PROPERTIES_FIELD_NUMBER: _builtins.int
+    UPDATE_EXISTING_ONLY_FIELD_NUMBER: _builtins.int
+    external_id: _builtins.str
+    """Any id of the user. Unknown: an identified profile is made, known by it."""
+    anonymous_id: _builtins.str
+    """An id. Unknown: an anonymous profile is made, with it as an anonymous id."""
+    profile_id: _builtins.str
+    """A profile id, a UUID; a tombstone's means its survivor. Unknown:
+    PROFILE_NOT_FOUND.
+    """
+    name: _builtins.str
+    """Required. What it was, 1 to 255 bytes."""
+    update_existing_only: _builtins.bool
+    """Make no profile: an unknown user is USER_NOT_FOUND, or ALIAS_NOT_FOUND. Only in
+    a request.
+    """
+    @_builtins.property
+    def user_alias(self) -> Global___UserAlias:
+        """A user alias. Unknown: an anonymous profile is made."""
+
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was; absent: now."""
+
+    @_builtins.property
+    def properties(self) -> _struct_pb2.Struct:
+        """More about it."""
+
+    def __init__(
+        self,
+        *,
+        external_id: _builtins.str = ...,
+        user_alias: Global___UserAlias | None = ...,
+        anonymous_id: _builtins.str = ...,
+        profile_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        properties: _struct_pb2.Struct | None = ...,
+        update_existing_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "external_id", b"external_id", "profile_id", b"profile_id", "properties", b"properties", "time", b"time", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "external_id", b"external_id", "name", b"name", "profile_id", b"profile_id", "properties", b"properties", "time", b"time", "update_existing_only", b"update_existing_only", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_user: _TypeAlias = _typing.Literal["external_id", "user_alias", "anonymous_id", "profile_id"]  # noqa: Y015
+    _WhichOneofArgType_user: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_user) -> _WhichOneofReturnType_user | None: ...
+
+Global___Event: _TypeAlias = Event  # noqa: Y015
+
+@_typing.final
+class Purchase(_message.Message):
+    """Purchase is something that a user bought: an item of Track, or a part of an
+    export.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    USER_ALIAS_FIELD_NUMBER: _builtins.int
+    ANONYMOUS_ID_FIELD_NUMBER: _builtins.int
+    PROFILE_ID_FIELD_NUMBER: _builtins.int
+    PRODUCT_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    PROPERTIES_FIELD_NUMBER: _builtins.int
+    UPDATE_EXISTING_ONLY_FIELD_NUMBER: _builtins.int
+    external_id: _builtins.str
+    """Any id of the user. Unknown: an identified profile is made, known by it."""
+    anonymous_id: _builtins.str
+    """An id. Unknown: an anonymous profile is made, with it as an anonymous id."""
+    profile_id: _builtins.str
+    """A profile id, a UUID; a tombstone's means its survivor. Unknown:
+    PROFILE_NOT_FOUND.
+    """
+    product_id: _builtins.str
+    """Required. What it was, 1 to 255 bytes."""
+    currency: _builtins.str
+    """Required. A currency of ISO 4217, three capital letters."""
+    price: _builtins.float
+    """Required. What one of it cost; a number, which may be negative."""
+    quantity: _builtins.int
+    """How many, 1 to 100; 0: 1."""
+    update_existing_only: _builtins.bool
+    """Make no profile: an unknown user is USER_NOT_FOUND, or ALIAS_NOT_FOUND. Only in
+    a request.
+    """
+    @_builtins.property
+    def user_alias(self) -> Global___UserAlias:
+        """A user alias. Unknown: an anonymous profile is made."""
+
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was; absent: now."""
+
+    @_builtins.property
+    def properties(self) -> _struct_pb2.Struct:
+        """More about it."""
+
+    def __init__(
+        self,
+        *,
+        external_id: _builtins.str = ...,
+        user_alias: Global___UserAlias | None = ...,
+        anonymous_id: _builtins.str = ...,
+        profile_id: _builtins.str = ...,
+        product_id: _builtins.str = ...,
+        currency: _builtins.str = ...,
+        price: _builtins.float | None = ...,
+        quantity: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        properties: _struct_pb2.Struct | None = ...,
+        update_existing_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_price", b"_price", "anonymous_id", b"anonymous_id", "external_id", b"external_id", "price", b"price", "profile_id", b"profile_id", "properties", b"properties", "time", b"time", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price", b"_price", "anonymous_id", b"anonymous_id", "currency", b"currency", "external_id", b"external_id", "price", b"price", "product_id", b"product_id", "profile_id", b"profile_id", "properties", b"properties", "quantity", b"quantity", "time", b"time", "update_existing_only", b"update_existing_only", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__price: _TypeAlias = _typing.Literal["price"]  # noqa: Y015
+    _WhichOneofArgType__price: _TypeAlias = _typing.Literal["_price", b"_price"]  # noqa: Y015
+    _WhichOneofReturnType_user: _TypeAlias = _typing.Literal["external_id", "user_alias", "anonymous_id", "profile_id"]  # noqa: Y015
+    _WhichOneofArgType_user: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__price) -> _WhichOneofReturnType__price | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_user) -> _WhichOneofReturnType_user | None: ...
+
+Global___Purchase: _TypeAlias = Purchase  # noqa: Y015
+
+@_typing.final
+class SentMessage(_message.Message):
+    """SentMessage is a message that a user was sent: an item of Track, or a part of an
+    export.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    USER_ALIAS_FIELD_NUMBER: _builtins.int
+    ANONYMOUS_ID_FIELD_NUMBER: _builtins.int
+    PROFILE_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    PROPERTIES_FIELD_NUMBER: _builtins.int
+    UPDATE_EXISTING_ONLY_FIELD_NUMBER: _builtins.int
+    external_id: _builtins.str
+    """Any id of the user. Unknown: an identified profile is made, known by it."""
+    anonymous_id: _builtins.str
+    """An id. Unknown: an anonymous profile is made, with it as an anonymous id."""
+    profile_id: _builtins.str
+    """A profile id, a UUID; a tombstone's means its survivor. Unknown:
+    PROFILE_NOT_FOUND.
+    """
+    name: _builtins.str
+    """Required. What it was, such as a campaign; 1 to 255 bytes."""
+    update_existing_only: _builtins.bool
+    """Make no profile: an unknown user is USER_NOT_FOUND, or ALIAS_NOT_FOUND. Only in
+    a request.
+    """
+    @_builtins.property
+    def user_alias(self) -> Global___UserAlias:
+        """A user alias. Unknown: an anonymous profile is made."""
+
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was sent; absent: now."""
+
+    @_builtins.property
+    def properties(self) -> _struct_pb2.Struct:
+        """More about it."""
+
+    def __init__(
+        self,
+        *,
+        external_id: _builtins.str = ...,
+        user_alias: Global___UserAlias | None = ...,
+        anonymous_id: _builtins.str = ...,
+        profile_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        properties: _struct_pb2.Struct | None = ...,
+        update_existing_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "external_id", b"external_id", "profile_id", b"profile_id", "properties", b"properties", "time", b"time", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "external_id", b"external_id", "name", b"name", "profile_id", b"profile_id", "properties", b"properties", "time", b"time", "update_existing_only", b"update_existing_only", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_user: _TypeAlias = _typing.Literal["external_id", "user_alias", "anonymous_id", "profile_id"]  # noqa: Y015
+    _WhichOneofArgType_user: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_user) -> _WhichOneofReturnType_user | None: ...
+
+Global___SentMessage: _TypeAlias = SentMessage  # noqa: Y015
+
+@_typing.final
+class TrackRequest(_message.Message):
+    """TrackRequest brings data. At least one item is required."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    PURCHASES_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """Answer as the call would and write nothing."""
+    request_id: _builtins.str
+    """A UUID that makes the call safe to repeat; see AliasRequest.request_id."""
+    @_builtins.property
+    def attributes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfileAttributes]:
+        """Up to 75 items."""
+
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
+        """Up to 75 items."""
+
+    @_builtins.property
+    def purchases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Purchase]:
+        """Up to 75 items."""
+
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___SentMessage]:
+        """Up to 75 items."""
+
+    def __init__(
+        self,
+        *,
+        attributes: _abc.Iterable[Global___ProfileAttributes] | None = ...,
+        events: _abc.Iterable[Global___Event] | None = ...,
+        purchases: _abc.Iterable[Global___Purchase] | None = ...,
+        messages: _abc.Iterable[Global___SentMessage] | None = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "events", b"events", "messages", b"messages", "purchases", b"purchases", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrackRequest: _TypeAlias = TrackRequest  # noqa: Y015
+
+@_typing.final
+class TrackResponse(_message.Message):
+    """TrackResponse says how many items were done, and which were not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTES_PROCESSED_FIELD_NUMBER: _builtins.int
+    EVENTS_PROCESSED_FIELD_NUMBER: _builtins.int
+    PURCHASES_PROCESSED_FIELD_NUMBER: _builtins.int
+    MESSAGES_PROCESSED_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    attributes_processed: _builtins.int
+    """How many items of `attributes` have no error."""
+    events_processed: _builtins.int
+    """How many items of `events` have no error."""
+    purchases_processed: _builtins.int
+    """How many items of `purchases` have no error."""
+    messages_processed: _builtins.int
+    """How many items of `messages` have no error."""
+    @_builtins.property
+    def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusedItem]:
+        """Those that were refused, in order."""
+
+    def __init__(
+        self,
+        *,
+        attributes_processed: _builtins.int = ...,
+        events_processed: _builtins.int = ...,
+        purchases_processed: _builtins.int = ...,
+        messages_processed: _builtins.int = ...,
+        errors: _abc.Iterable[Global___RefusedItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes_processed", b"attributes_processed", "errors", b"errors", "events_processed", b"events_processed", "messages_processed", b"messages_processed", "purchases_processed", b"purchases_processed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrackResponse: _TypeAlias = TrackResponse  # noqa: Y015
+
+@_typing.final
+class RefusedItem(_message.Message):
+    """RefusedItem is an item of Track of which nothing was done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_ARRAY_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    input_array: _builtins.str
+    """The field of the request that the item is in, such as `events`."""
+    index: _builtins.int
+    """The item's place in it, from 0."""
+    reason: Global___ErrorReason.ValueType
+    """The error's reason."""
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why nothing was done, with ErrorInfo and BadRequest in its details; field paths
+        begin with the item's, as in `events[7].name`.
+        """
+
+    def __init__(
+        self,
+        *,
+        input_array: _builtins.str = ...,
+        index: _builtins.int = ...,
+        error: _status_pb2.Status | None = ...,
+        reason: Global___ErrorReason.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "index", b"index", "input_array", b"input_array", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusedItem: _TypeAlias = RefusedItem  # noqa: Y015
+
+@_typing.final
+class ExportProfilesRequest(_message.Message):
+    """ExportProfilesRequest asks for profiles with their data."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILES_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_token: _builtins.str
+    """The `next_page_token` of the answer before, with the same profiles and fields."""
+    @_builtins.property
+    def profiles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Identifier]:
+        """Required. 1 to 50 profiles, each by any identifier. One that is malformed fails
+        the call.
+        """
+
+    @_builtins.property
+    def fields(self) -> _field_mask_pb2.FieldMask:
+        """What of ExportedProfile to tell, of `identifiers`, `attributes`, `push_tokens`,
+        `events`, `purchases`, `messages` and `orphaned`. Absent: everything.
+        """
+
+    def __init__(
+        self,
+        *,
+        profiles: _abc.Iterable[Global___Identifier] | None = ...,
+        fields: _field_mask_pb2.FieldMask | None = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fields", b"fields"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fields", b"fields", "page_token", b"page_token", "profiles", b"profiles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportProfilesRequest: _TypeAlias = ExportProfilesRequest  # noqa: Y015
+
+@_typing.final
+class ExportProfilesResponse(_message.Message):
+    """ExportProfilesResponse has profiles with their data."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILES_FIELD_NUMBER: _builtins.int
+    NOT_FOUND_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty on the last."""
+    @_builtins.property
+    def profiles(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExportedProfile]:
+        """In the request's order. One whose events, purchases and messages did not all
+        fit is also the first of the next page, with the rest of them.
+        """
+
+    @_builtins.property
+    def not_found(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The places in the request, from 0, of identifiers that are nobody's."""
+
+    def __init__(
+        self,
+        *,
+        profiles: _abc.Iterable[Global___ExportedProfile] | None = ...,
+        not_found: _abc.Iterable[_builtins.int] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "not_found", b"not_found", "profiles", b"profiles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportProfilesResponse: _TypeAlias = ExportProfilesResponse  # noqa: Y015
+
+@_typing.final
+class ExportedProfile(_message.Message):
+    """ExportedProfile is all that is kept of a profile."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    PROFILE_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    IDENTIFIED_FIELD_NUMBER: _builtins.int
+    REDIRECTED_FROM_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    UPDATED_AT_FIELD_NUMBER: _builtins.int
+    IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    IDENTIFIER_COUNT_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    PUSH_TOKENS_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    PURCHASES_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    ORPHANED_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """The place in the request, from 0."""
+    profile_id: _builtins.str
+    """The profile's id."""
+    user_id: _builtins.str
+    """The primary id; empty while the profile is anonymous."""
+    identified: _builtins.bool
+    """Whether the profile has a primary id."""
+    redirected_from: _builtins.str
+    """The tombstone that was asked for by its profile id, where it was one."""
+    identifier_count: _builtins.int
+    """How many identifiers it has."""
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """When the profile was made, as Profile tells it."""
+
+    @_builtins.property
+    def updated_at(self) -> _timestamp_pb2.Timestamp:
+        """When the profile, or what is linked to it, last changed."""
+
+    @_builtins.property
+    def identifiers(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkedIdentifier]:
+        """Its first 1000 identifiers; GetProfile has the others."""
+
+    @_builtins.property
+    def attributes(self) -> _struct_pb2.Struct:
+        """Its attributes."""
+
+    @_builtins.property
+    def push_tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___PushToken]:
+        """Its push tokens."""
+
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
+        """Its events, the oldest first."""
+
+    @_builtins.property
+    def purchases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Purchase]:
+        """Its purchases, the oldest first."""
+
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___SentMessage]:
+        """The messages that it was sent, the oldest first."""
+
+    @_builtins.property
+    def orphaned(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrphanedData]:
+        """What merges by MERGE_BEHAVIOR_NONE left on its tombstones, in the order of the
+        merges. Tombstones without such data are left out.
+        """
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        profile_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        identified: _builtins.bool = ...,
+        redirected_from: _builtins.str = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+        updated_at: _timestamp_pb2.Timestamp | None = ...,
+        identifiers: _abc.Iterable[Global___LinkedIdentifier] | None = ...,
+        identifier_count: _builtins.int = ...,
+        attributes: _struct_pb2.Struct | None = ...,
+        push_tokens: _abc.Iterable[Global___PushToken] | None = ...,
+        events: _abc.Iterable[Global___Event] | None = ...,
+        purchases: _abc.Iterable[Global___Purchase] | None = ...,
+        messages: _abc.Iterable[Global___SentMessage] | None = ...,
+        orphaned: _abc.Iterable[Global___OrphanedData] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "created_at", b"created_at", "updated_at", b"updated_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "created_at", b"created_at", "events", b"events", "identified", b"identified", "identifier_count", b"identifier_count", "identifiers", b"identifiers", "index", b"index", "messages", b"messages", "orphaned", b"orphaned", "profile_id", b"profile_id", "purchases", b"purchases", "push_tokens", b"push_tokens", "redirected_from", b"redirected_from", "updated_at", b"updated_at", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportedProfile: _TypeAlias = ExportedProfile  # noqa: Y015
+
+@_typing.final
+class OrphanedData(_message.Message):
+    """OrphanedData is what did not follow when a profile was merged."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILE_ID_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    PURCHASES_FIELD_NUMBER: _builtins.int
+    profile_id: _builtins.str
+    """The tombstone's profile id."""
+    @_builtins.property
+    def attributes(self) -> _struct_pb2.Struct:
+        """Its attributes."""
+
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
+        """Its events, the oldest first."""
+
+    @_builtins.property
+    def purchases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Purchase]:
+        """Its purchases, the oldest first."""
+
+    def __init__(
+        self,
+        *,
+        profile_id: _builtins.str = ...,
+        attributes: _struct_pb2.Struct | None = ...,
+        events: _abc.Iterable[Global___Event] | None = ...,
+        purchases: _abc.Iterable[Global___Purchase] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "events", b"events", "profile_id", b"profile_id", "purchases", b"purchases"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrphanedData: _TypeAlias = OrphanedData  # noqa: Y015

@@ -80,6 +80,16 @@ class AliasServiceStub(object):
                 request_serializer=aka_dot_v1_dot_alias__service__pb2.ExportLinksRequest.SerializeToString,
                 response_deserializer=aka_dot_v1_dot_alias__service__pb2.ExportLinksResponse.FromString,
                 _registered_method=True)
+        self.Track = channel.unary_unary(
+                '/aka.v1.AliasService/Track',
+                request_serializer=aka_dot_v1_dot_alias__service__pb2.TrackRequest.SerializeToString,
+                response_deserializer=aka_dot_v1_dot_alias__service__pb2.TrackResponse.FromString,
+                _registered_method=True)
+        self.ExportProfiles = channel.unary_unary(
+                '/aka.v1.AliasService/ExportProfiles',
+                request_serializer=aka_dot_v1_dot_alias__service__pb2.ExportProfilesRequest.SerializeToString,
+                response_deserializer=aka_dot_v1_dot_alias__service__pb2.ExportProfilesResponse.FromString,
+                _registered_method=True)
 
 
 class AliasServiceServicer(object):
@@ -201,6 +211,45 @@ class AliasServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Track(self, request, context):
+        """Track puts data on profiles: up to 75 items each of attributes, events,
+        purchases and messages. (Braze `POST /users/track`.) They are done in that
+        order, in one transaction, each whole or not at all. An item that is refused
+        is among the response's errors; the call is OK. Needs `profiles.write`.
+
+        An item whose user is unknown makes a profile with that identifier, unless it
+        says `update_existing_only`. Data belongs to the living profile that it was
+        put on, and stays with it through every merge: see ExportProfiles. A call with
+        a `request_id` may be repeated; without one, a repeat adds its events,
+        purchases and messages again.
+
+        Bounds. An attribute, and the properties of an event, a purchase or a message,
+        are 8192 bytes of JSON at most; all attributes of a profile 65536. A profile
+        holds 10,000 events, purchases and messages of its own, and 100 push tokens;
+        what is beyond that is TOO_MUCH_DATA. What merges bring does not count. JSON is
+        nested 16 levels at most, its names are 1 to 255 bytes without control
+        characters, and its numbers are finite.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportProfiles(self, request, context):
+        """ExportProfiles returns all that is kept of 1 to 50 profiles: identifiers and
+        data. (Braze `POST /users/export/ids`.) Needs `profiles.export`.
+
+        What a merge does to data. Where everything follows, the survivor's attributes
+        win, those that it lacks are the tombstone's (of several, of the one that was
+        merged first), and all events, purchases, messages and push tokens count. After
+        a merge by MERGE_BEHAVIOR_NONE the push tokens and messages are the survivor's
+        too; the tombstone's attributes, events and purchases are told under `orphaned`.
+
+        An answer ends early, with a `next_page_token`, where it would become too large.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AliasServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -248,6 +297,16 @@ def add_AliasServiceServicer_to_server(servicer, server):
                     servicer.ExportLinks,
                     request_deserializer=aka_dot_v1_dot_alias__service__pb2.ExportLinksRequest.FromString,
                     response_serializer=aka_dot_v1_dot_alias__service__pb2.ExportLinksResponse.SerializeToString,
+            ),
+            'Track': grpc.unary_unary_rpc_method_handler(
+                    servicer.Track,
+                    request_deserializer=aka_dot_v1_dot_alias__service__pb2.TrackRequest.FromString,
+                    response_serializer=aka_dot_v1_dot_alias__service__pb2.TrackResponse.SerializeToString,
+            ),
+            'ExportProfiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportProfiles,
+                    request_deserializer=aka_dot_v1_dot_alias__service__pb2.ExportProfilesRequest.FromString,
+                    response_serializer=aka_dot_v1_dot_alias__service__pb2.ExportProfilesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -494,6 +553,60 @@ class AliasService(object):
             '/aka.v1.AliasService/ExportLinks',
             aka_dot_v1_dot_alias__service__pb2.ExportLinksRequest.SerializeToString,
             aka_dot_v1_dot_alias__service__pb2.ExportLinksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Track(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aka.v1.AliasService/Track',
+            aka_dot_v1_dot_alias__service__pb2.TrackRequest.SerializeToString,
+            aka_dot_v1_dot_alias__service__pb2.TrackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportProfiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aka.v1.AliasService/ExportProfiles',
+            aka_dot_v1_dot_alias__service__pb2.ExportProfilesRequest.SerializeToString,
+            aka_dot_v1_dot_alias__service__pb2.ExportProfilesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -146,6 +146,37 @@ class AliasServiceStub:
     whatever error, with the same promise. Messages are sent as the caller reads
     them. Each counts one against the rate limit. The key must stay good all along.
     """
+    Track: _grpc.UnaryUnaryMultiCallable[_alias_service_pb2.TrackRequest, _alias_service_pb2.TrackResponse]
+    """Track puts data on profiles: up to 75 items each of attributes, events,
+    purchases and messages. (Braze `POST /users/track`.) They are done in that
+    order, in one transaction, each whole or not at all. An item that is refused
+    is among the response's errors; the call is OK. Needs `profiles.write`.
+
+    An item whose user is unknown makes a profile with that identifier, unless it
+    says `update_existing_only`. Data belongs to the living profile that it was
+    put on, and stays with it through every merge: see ExportProfiles. A call with
+    a `request_id` may be repeated; without one, a repeat adds its events,
+    purchases and messages again.
+
+    Bounds. An attribute, and the properties of an event, a purchase or a message,
+    are 8192 bytes of JSON at most; all attributes of a profile 65536. A profile
+    holds 10,000 events, purchases and messages of its own, and 100 push tokens;
+    what is beyond that is TOO_MUCH_DATA. What merges bring does not count. JSON is
+    nested 16 levels at most, its names are 1 to 255 bytes without control
+    characters, and its numbers are finite.
+    """
+    ExportProfiles: _grpc.UnaryUnaryMultiCallable[_alias_service_pb2.ExportProfilesRequest, _alias_service_pb2.ExportProfilesResponse]
+    """ExportProfiles returns all that is kept of 1 to 50 profiles: identifiers and
+    data. (Braze `POST /users/export/ids`.) Needs `profiles.export`.
+
+    What a merge does to data. Where everything follows, the survivor's attributes
+    win, those that it lacks are the tombstone's (of several, of the one that was
+    merged first), and all events, purchases, messages and push tokens count. After
+    a merge by MERGE_BEHAVIOR_NONE the push tokens and messages are the survivor's
+    too; the tombstone's attributes, events and purchases are told under `orphaned`.
+
+    An answer ends early, with a `next_page_token`, where it would become too large.
+    """
 
 @_typing.type_check_only
 class AliasServiceAsyncStub(AliasServiceStub):
@@ -230,6 +261,37 @@ class AliasServiceAsyncStub(AliasServiceStub):
     Each message bears the token with which another call goes on behind it, after
     whatever error, with the same promise. Messages are sent as the caller reads
     them. Each counts one against the rate limit. The key must stay good all along.
+    """
+    Track: _aio.UnaryUnaryMultiCallable[_alias_service_pb2.TrackRequest, _alias_service_pb2.TrackResponse]  # type: ignore[assignment]
+    """Track puts data on profiles: up to 75 items each of attributes, events,
+    purchases and messages. (Braze `POST /users/track`.) They are done in that
+    order, in one transaction, each whole or not at all. An item that is refused
+    is among the response's errors; the call is OK. Needs `profiles.write`.
+
+    An item whose user is unknown makes a profile with that identifier, unless it
+    says `update_existing_only`. Data belongs to the living profile that it was
+    put on, and stays with it through every merge: see ExportProfiles. A call with
+    a `request_id` may be repeated; without one, a repeat adds its events,
+    purchases and messages again.
+
+    Bounds. An attribute, and the properties of an event, a purchase or a message,
+    are 8192 bytes of JSON at most; all attributes of a profile 65536. A profile
+    holds 10,000 events, purchases and messages of its own, and 100 push tokens;
+    what is beyond that is TOO_MUCH_DATA. What merges bring does not count. JSON is
+    nested 16 levels at most, its names are 1 to 255 bytes without control
+    characters, and its numbers are finite.
+    """
+    ExportProfiles: _aio.UnaryUnaryMultiCallable[_alias_service_pb2.ExportProfilesRequest, _alias_service_pb2.ExportProfilesResponse]  # type: ignore[assignment]
+    """ExportProfiles returns all that is kept of 1 to 50 profiles: identifiers and
+    data. (Braze `POST /users/export/ids`.) Needs `profiles.export`.
+
+    What a merge does to data. Where everything follows, the survivor's attributes
+    win, those that it lacks are the tombstone's (of several, of the one that was
+    merged first), and all events, purchases, messages and push tokens count. After
+    a merge by MERGE_BEHAVIOR_NONE the push tokens and messages are the survivor's
+    too; the tombstone's attributes, events and purchases are told under `orphaned`.
+
+    An answer ends early, with a `next_page_token`, where it would become too large.
     """
 
 class AliasServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -366,6 +428,49 @@ class AliasServiceServicer(metaclass=_abc_1.ABCMeta):
         Each message bears the token with which another call goes on behind it, after
         whatever error, with the same promise. Messages are sent as the caller reads
         them. Each counts one against the rate limit. The key must stay good all along.
+        """
+
+    @_abc_1.abstractmethod
+    def Track(
+        self,
+        request: _alias_service_pb2.TrackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_alias_service_pb2.TrackResponse, _abc.Awaitable[_alias_service_pb2.TrackResponse]]:
+        """Track puts data on profiles: up to 75 items each of attributes, events,
+        purchases and messages. (Braze `POST /users/track`.) They are done in that
+        order, in one transaction, each whole or not at all. An item that is refused
+        is among the response's errors; the call is OK. Needs `profiles.write`.
+
+        An item whose user is unknown makes a profile with that identifier, unless it
+        says `update_existing_only`. Data belongs to the living profile that it was
+        put on, and stays with it through every merge: see ExportProfiles. A call with
+        a `request_id` may be repeated; without one, a repeat adds its events,
+        purchases and messages again.
+
+        Bounds. An attribute, and the properties of an event, a purchase or a message,
+        are 8192 bytes of JSON at most; all attributes of a profile 65536. A profile
+        holds 10,000 events, purchases and messages of its own, and 100 push tokens;
+        what is beyond that is TOO_MUCH_DATA. What merges bring does not count. JSON is
+        nested 16 levels at most, its names are 1 to 255 bytes without control
+        characters, and its numbers are finite.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportProfiles(
+        self,
+        request: _alias_service_pb2.ExportProfilesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_alias_service_pb2.ExportProfilesResponse, _abc.Awaitable[_alias_service_pb2.ExportProfilesResponse]]:
+        """ExportProfiles returns all that is kept of 1 to 50 profiles: identifiers and
+        data. (Braze `POST /users/export/ids`.) Needs `profiles.export`.
+
+        What a merge does to data. Where everything follows, the survivor's attributes
+        win, those that it lacks are the tombstone's (of several, of the one that was
+        merged first), and all events, purchases, messages and push tokens count. After
+        a merge by MERGE_BEHAVIOR_NONE the push tokens and messages are the survivor's
+        too; the tombstone's attributes, events and purchases are told under `orphaned`.
+
+        An answer ends early, with a `next_page_token`, where it would become too large.
         """
 
 def add_AliasServiceServicer_to_server(servicer: AliasServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

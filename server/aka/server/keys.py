@@ -16,7 +16,15 @@ from aka.server.store.store import ApiKey, NewApiKey, Store
 from aka.v1 import alias_service_pb2 as v1
 
 PERMISSIONS: Final = frozenset(
-    {"profiles.read", "profiles.export", "aliases.write", "profiles.merge", "keys.admin", "operator"}
+    {
+        "aliases.write",
+        "keys.admin",
+        "operator",
+        "profiles.export",
+        "profiles.merge",
+        "profiles.read",
+        "profiles.write",
+    }
 )
 PREFIX: Final = "aka_"
 SHORTEST: Final = 20

@@ -122,7 +122,7 @@ def resolve(request: v1.ResolveRequest) -> list[Key]:
     keys = []
     for index, item in enumerate(request.identifiers):
         try:
-            keys.append(_key(item))
+            keys.append(key_of(item))
         except AkaError as error:
             raise error.within(f"identifiers[{index}]") from None
     return keys
@@ -131,7 +131,7 @@ def resolve(request: v1.ResolveRequest) -> list[Key]:
 def get_profile(request: v1.GetProfileRequest) -> tuple[Key, Identifier | None, int]:
     """Read a GetProfileRequest: whose profile, the identifier to go on after, how many."""
     try:
-        key = _key(request.identifier)
+        key = key_of(request.identifier)
     except AkaError as error:
         raise error.within("identifier") from None
     limit = page_size(request.page_size)
@@ -192,7 +192,7 @@ def resolve_response(keys: Sequence[Key], found: Mapping[Key, Living]) -> v1.Res
             if profile.primary is not None:
                 resolution.user_id = profile.primary
                 resolution.identified = True
-            if redirected_from := _redirected_from(key, profile.id):
+            if redirected_from := tombstone_asked(key, profile.id):
                 resolution.redirected_from = redirected_from
     return response
 
@@ -205,14 +205,14 @@ def get_profile_response(key: Key, page: ProfilePage) -> v1.GetProfileResponse:
             profile_id=uuid_text(profile.id),
             user_id=profile.primary or "",
             identified=profile.identified,
-            identifiers=[_linked_identifier(identifier, link, profile) for identifier, link in page.identifiers],
+            identifiers=[linked_identifier(identifier, link, profile) for identifier, link in page.identifiers],
             merged_profile_ids=[uuid_text(tombstone) for tombstone in page.tombstones],
             created_at=timestamp(profile.created_at),
             updated_at=timestamp(profile.updated_at),
             merged_profile_count=profile.tombstones,
             identifier_count=profile.identifiers,
         ),
-        redirected_from=_redirected_from(key, profile.id),
+        redirected_from=tombstone_asked(key, profile.id),
     )
     if page.more:
         response.next_page_token = write_token(key, page.identifiers[-1][0])
@@ -262,7 +262,8 @@ def user_alias(message: v1.UserAlias) -> Identifier:
     )
 
 
-def _key(message: v1.Identifier) -> Key:
+def key_of(message: v1.Identifier) -> Key:
+    """Read an Identifier."""
     match message.WhichOneof("value"):
         case "id":
             return checked_id(message.id, "id")
@@ -312,11 +313,13 @@ def _write_items(
             item.merged_profile_id = uuid_text(merged)
 
 
-def _redirected_from(key: Key, living: ProfileId) -> str:
+def tombstone_asked(key: Key, living: ProfileId) -> str:
+    """Write which tombstone was asked for, where it was one by its profile id; else nothing."""
     return "" if isinstance(key, Identifier) or key == living else uuid_text(key)
 
 
-def _linked_identifier(identifier: Identifier, link: Link, profile: Profile) -> v1.LinkedIdentifier:
+def linked_identifier(identifier: Identifier, link: Link, profile: Profile) -> v1.LinkedIdentifier:
+    """Write an identifier of a profile."""
     if identifier.is_id:
         message = v1.Identifier(id=identifier.name)
         if identifier.name == profile.primary:

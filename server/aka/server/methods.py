@@ -13,7 +13,12 @@ from aka.server.errors import AkaError
 from aka.v1 import alias_service_pb2 as v1
 
 ChangeRequest = (
-    v1.AliasRequest | v1.BatchAliasRequest | v1.CreateAliasesRequest | v1.IdentifyRequest | v1.DeleteAliasRequest
+    v1.AliasRequest
+    | v1.BatchAliasRequest
+    | v1.CreateAliasesRequest
+    | v1.IdentifyRequest
+    | v1.DeleteAliasRequest
+    | v1.TrackRequest
 )
 """A request that can be tried out (`validate_only`) and made safe to repeat (`request_id`)."""
 
@@ -73,6 +78,11 @@ def _identify_cost(request: v1.IdentifyRequest) -> int:
     return len(items) or 1
 
 
+def _track_cost(request: v1.TrackRequest) -> int:
+    items = len(request.attributes) + len(request.events) + len(request.purchases) + len(request.messages)
+    return items or 1
+
+
 def _methods(service: ServiceDescriptor, *methods: tuple[str, tuple[str, ...], Callable[[Any], int]]) -> Methods:
     return {
         name: Method(
@@ -92,6 +102,7 @@ def _methods(service: ServiceDescriptor, *methods: tuple[str, tuple[str, ...], C
 
 _READS: Final = ("profiles.read",)
 _WRITES: Final = ("aliases.write",)
+_TRACKS: Final = ("profiles.write",)
 _EXPORTS: Final = ("profiles.export",)
 _KEYS: Final = ("keys.admin", "operator")
 _WORKSPACES: Final = ("operator",)
@@ -107,6 +118,8 @@ METHODS: Final = _methods(
     ("DeleteAlias", _WRITES, _one),
     ("ImportLinks", _WRITES, lambda request: len(request.links) or 1),
     ("ExportLinks", _EXPORTS, _one),
+    ("Track", _TRACKS, _track_cost),
+    ("ExportProfiles", _EXPORTS, lambda request: len(request.profiles) or 1),
 )
 
 ADMIN_METHODS: Final = _methods(

@@ -1,5 +1,6 @@
 """The use cases: who asks, with which decisions, and what of it is done only once."""
 
+import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -9,17 +10,37 @@ from google.protobuf.message import Message
 
 from aka.server.domain.graph import Decision
 from aka.server.domain.identifiers import Identifier, Key, checked_uuid
+from aka.server.domain.profile_data import Kind
 from aka.server.domain.rules import Answer
 from aka.server.errors import AkaError
 from aka.server.methods import ChangeRequest, Method
 from aka.server.store.group import MAX_DECISIONS
-from aka.server.store.store import AnsweredBefore, ApiKey, Caller, Living, Once, ProfilePage, Store, StoredLink
+from aka.server.store.store import (
+    ActivityPlace,
+    AnsweredBefore,
+    ApiKey,
+    Caller,
+    Living,
+    Once,
+    ProfileData,
+    ProfilePage,
+    Store,
+    StoredLink,
+)
 from aka.v1 import alias_service_pb2 as v1
 
 M = TypeVar("M", bound=Message)
 
 AT_ONCE: Final = MAX_DECISIONS // 4
 """Links of an import that are done in one transaction: what bulk work gets of a group while calls wait."""
+MAX_EXPORT: Final = 512 * 1024
+"""Bytes of JSON after which an answer with profiles' data ends: as messages they are six times as many at most."""
+MAX_ACTIVITIES: Final = 500
+"""Of a profile, in one answer."""
+MAX_IDENTIFIERS: Final = 1000
+"""Of a profile, in one answer."""
+READ_AT_ONCE: Final = 10
+"""Profiles whose data is read together."""
 MAX_REFUSED: Final = 1000
 """Refused links that end an import: with more, its answer would be larger than a message may be."""
 
@@ -66,6 +87,54 @@ class Imported:
             else:
                 self.outcomes[result.outcome] += 1
         self.received += len(results)
+
+
+class ExportPlace(NamedTuple):
+    """Where an export goes on: at which of its keys, from 0, and behind which of its profile's activities."""
+
+    place: int
+    after: ActivityPlace | None
+
+
+class ExportWanted(NamedTuple):
+    """Whose data is exported, and what of it."""
+
+    keys: Sequence[Key]
+    fields: Collection[str]
+    """Of ExportedProfile."""
+    begin: ExportPlace
+
+    @property
+    def kinds(self) -> list[Kind]:
+        """The activities that are wanted."""
+        kinds: tuple[tuple[Kind, str, bool], ...] = (
+            ("event", "events", True),
+            ("purchase", "purchases", True),
+            ("message", "messages", False),
+        )
+        return [
+            kind
+            for kind, field, can_be_orphaned in kinds
+            if field in self.fields or (can_be_orphaned and "orphaned" in self.fields)
+        ]
+
+
+class ExportedData(NamedTuple):
+    """What a key's profile has, or a part of it."""
+
+    place: int
+    """The key's."""
+    found: ProfileData
+
+
+class Exported(NamedTuple):
+    """A part of an export."""
+
+    found: Sequence[ExportedData]
+    not_found: Sequence[int]
+    """The places of keys that are nobody's."""
+    next: ExportPlace | None
+    """Where it goes on; None where it is at its end."""
 
 
 class Service:
@@ -136,6 +205,54 @@ class Service:
         if page is None:
             raise AkaError(v1.ERROR_REASON_PROFILE_NOT_FOUND, "No profile has this identifier")
         return page
+
+    async def export_profiles(self, session: Session, wanted: ExportWanted) -> Exported:
+        """Return the data of keys' profiles, from a place on, as much of it as an answer may have."""
+        keys, kinds, (first, after) = wanted.keys, wanted.kinds, wanted.begin
+        found: list[ExportedData] = []
+        not_found: list[int] = []
+        room = MAX_EXPORT
+        for start in range(first, len(keys), READ_AT_ONCE):
+            places = range(start, min(start + READ_AT_ONCE, len(keys)))
+            reads = (
+                self._store.read_data(
+                    session.key.workspace,
+                    keys[place],
+                    MAX_IDENTIFIERS if "identifiers" in wanted.fields else 0,
+                    kinds,
+                    after if place == first else None,
+                    MAX_ACTIVITIES,
+                    session.deadline,
+                )
+                for place in places
+            )
+            for place, read in zip(places, await asyncio.gather(*reads), strict=True):
+                if read is None:
+                    not_found.append(place)
+                    continue
+                if room <= 0:
+                    return Exported(found, not_found, ExportPlace(place, None))
+                fitting, room = fit(read, room)
+                found.append(ExportedData(place, fitting))
+                if fitting.more:
+                    origin, number, activity = fitting.data.activities[-1]
+                    return Exported(found, not_found, ExportPlace(place, ActivityPlace(activity.at, origin, number)))
+        return Exported(found, not_found, None)
+
+
+def fit(read: ProfileData, room: int) -> tuple[ProfileData, int]:
+    """Return what fits of a profile's data into so many bytes of JSON, and the room that is left.
+
+    Only activities are left out, and not the first.
+    """
+    data = read.data
+    room -= sum(len(name) + len(value) for own in data.attributes.values() for name, (value, _) in own.items())
+    for count, (_, _, activity) in enumerate(data.activities):
+        if room <= 0 and count:
+            fewer = data._replace(activities=data.activities[:count])
+            return read._replace(data=fewer, more=True), room
+        room -= len(activity.name) + len(activity.details)
+    return read, room
 
 
 def _fingerprint(request: ChangeRequest) -> bytes:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from functools import partial
 
-from aka.server import link_messages, messages
+from aka.server import data_messages, link_messages, messages
 from aka.server.domain.rules import Rules
 from aka.server.service import Service, Session
 from aka.v1 import alias_service_pb2 as v1
@@ -70,3 +70,14 @@ class AliasServicer:
         after = link_messages.export_links(request, workspace)
         async for links in self._service.export_links(session, after, link_messages.MAX_LINKS):
             yield link_messages.export_links_response(links, workspace)
+
+    async def Track(self, request: v1.TrackRequest, session: Session) -> v1.TrackResponse:
+        """Put data on profiles."""
+        decisions = data_messages.track(request, self._rules)
+        respond = partial(data_messages.track_response, request)
+        return await self._service.change(session, request, decisions, respond)
+
+    async def ExportProfiles(self, request: v1.ExportProfilesRequest, session: Session) -> v1.ExportProfilesResponse:
+        """Return profiles with their data."""
+        wanted = data_messages.export_profiles(request)
+        return data_messages.export_profiles_response(wanted, await self._service.export_profiles(session, wanted))

@@ -112,6 +112,6 @@ class Watched:
 
 def _refusals_field(method: Method) -> str | None:
     for field in method.response.DESCRIPTOR.fields:
-        if field.message_type in (v1.ItemResult.DESCRIPTOR, v1.RefusedLink.DESCRIPTOR):
+        if field.message_type in (v1.ItemResult.DESCRIPTOR, v1.RefusedLink.DESCRIPTOR, v1.RefusedItem.DESCRIPTOR):
             return str(field.name)
     return None

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol, TypeVar
 
-from aka.server.domain.changes import Change, Created, Identified, Linked, Unlinked
+from aka.server.domain.changes import Change, Created, Identified, Linked, Merged, Unlinked
 from aka.server.domain.identifiers import Identifier, Key, ProfileId
+from aka.server.domain.profile_data import Holdings, Tracked, join
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -40,11 +41,12 @@ class Profile(NamedTuple):
 
 
 class Missing(Exception):
-    """A decision needs the labels of a profile; load them and run it again."""
+    """A decision needs the labels of a profile, or what it holds; load them and run it again."""
 
-    def __init__(self, profile: ProfileId) -> None:
-        super().__init__(profile)
+    def __init__(self, profile: ProfileId, *, holdings: bool = False) -> None:
+        super().__init__(profile, holdings)
         self.profile = profile
+        self.holdings = holdings
 
 
 class Decision(Protocol[T_co]):
@@ -63,7 +65,7 @@ class Decision(Protocol[T_co]):
         """The identifier whose profile's labels it will probably ask for."""
         ...
 
-    def decide(self, graph: "Graph") -> tuple[T_co, tuple[Change, ...]]:
+    def decide(self, graph: "Graph") -> tuple[T_co, tuple[Change | Tracked, ...]]:
         """Return the answer and the changes."""
         ...
 
@@ -71,12 +73,14 @@ class Decision(Protocol[T_co]):
 class Graph:
     """What some keys reach, as last committed, with the changes of the decisions so far folded in.
 
-    The store adds what it loaded (`add_*`), decisions look up (`find`, `link_of`, `labels`), and `fold` makes a
-    decision's changes visible to the next. What was touched stays on record for the store to write. Asking for
-    a key that was not loaded is a bug and raises KeyError; it never means "free".
+    The store adds what it loaded (`add_*`), decisions look up (`find`, `link_of`, `labels`, `holdings`), and `fold`
+    makes a decision's changes visible to the next. What was touched stays on record for the store to write. Asking
+    for a key that was not loaded is a bug and raises KeyError; it never means "free".
     """
 
     __slots__ = (
+        "_absorbed",
+        "_holdings",
         "_labels",
         "_links",
         "_new_id",
@@ -87,13 +91,16 @@ class Graph:
         "changes",
         "made",
         "now",
+        "tracked",
     )
 
     def __init__(self, now: int, new_profile_id: Callable[[], ProfileId]) -> None:
         self.now = now
         """The time of all that the group does, in microseconds since the epoch."""
         self.changes: list[Change] = []
-        """All that was folded in, in order."""
+        """All that was folded in, in order, but `tracked`."""
+        self.tracked: list[Tracked] = []
+        """The data that was folded in, in order."""
         self.made: set[ProfileId] = set()
         """The profiles that were made since the graph was loaded."""
         self._new_id = new_profile_id
@@ -103,6 +110,8 @@ class Graph:
         self._labels: dict[ProfileId, dict[str, str]] = {}
         self._unlinked: set[Identifier] = set()
         self._parts: dict[ProfileId, tuple[ProfileId, ...]] = {}
+        self._absorbed: dict[ProfileId, tuple[ProfileId, ...]] = {}
+        self._holdings: dict[ProfileId, Holdings] = {}
 
     # What the store loads.
 
@@ -132,6 +141,16 @@ class Graph:
             if user_alias not in self._unlinked:
                 known.setdefault(user_alias.label, user_alias.name)
 
+    def add_holdings(self, profile_id: ProfileId, holdings: Holdings) -> None:
+        """Say what a profile that lives in the store holds there."""
+        self._holdings.setdefault(profile_id, holdings)
+
+    def without_holdings(self, keys: Iterable[Key]) -> list[ProfileId]:
+        """Return the profiles whose holdings are not loaded, of those that the keys' profiles consist of."""
+        found = (profile for key in keys if (profile := self.find(key)) is not None)
+        parts = dict.fromkeys(part for profile in found for part in self._sharing(profile.id))
+        return [part for part in parts if part not in self._holdings and part not in self.made]
+
     def parts(self, profile_id: ProfileId) -> tuple[ProfileId, ...]:
         """Return the profiles, as the store has them, that the living profile consists of by now."""
         return self._parts.get(profile_id, (profile_id,))
@@ -160,15 +179,22 @@ class Graph:
             raise Missing(profile.id)
         return known
 
+    def holdings(self, profile_id: ProfileId) -> Holdings:
+        """Return what a living profile holds; Missing where it is not all loaded."""
+        own, *others = map(self._held, self._sharing(profile_id))
+        if not others:
+            return own
+        attributes = join([own.attributes, *(other.attributes for other in others)])
+        return Holdings(attributes, own.push_tokens, own.activities)
+
     def new_profile_id(self) -> ProfileId:
         """Return an id for a profile that a decision wants made."""
         return self._new_id()
 
     # What the store does with a decision's changes.
 
-    def fold(self, change: Change) -> None:
+    def fold(self, change: Change | Tracked) -> None:
         """Make a change visible to the decisions that follow, and put it on record."""
-        self.changes.append(change)
         if isinstance(change, Created):
             self._create(change)
         elif isinstance(change, Linked):
@@ -177,8 +203,13 @@ class Graph:
             self._unlink(change.profile, change.identifier)
         elif isinstance(change, Identified):
             self._identify(change.profile, change.identifier)
-        else:
+        elif isinstance(change, Merged):
             self._merge(self._profiles.pop(change.loser), self._profiles[change.survivor], orphaned=change.orphaned)
+        else:
+            self._held(change.profile).put(change)
+            self.tracked.append(change)
+            return
+        self.changes.append(change)
 
     def trial(self) -> "Graph":
         """Return a copy that can be folded into and thrown away."""
@@ -189,7 +220,22 @@ class Graph:
         copy._labels = {profile: names.copy() for profile, names in self._labels.items()}
         copy._unlinked = self._unlinked.copy()
         copy._parts = self._parts.copy()
+        copy._absorbed = self._absorbed.copy()
+        copy._holdings = {profile: Holdings() for profile in self.made}
+        copy._holdings.update({profile: held.copy() for profile, held in self._holdings.items()})
         return copy
+
+    def _sharing(self, profile_id: ProfileId) -> tuple[ProfileId, ...]:
+        """Return the profiles, as the store has them, whose attributes are a living profile's by now."""
+        return self._absorbed.get(profile_id, (profile_id,))
+
+    def _held(self, profile_id: ProfileId) -> Holdings:
+        """Return what a profile holds without those that the group merged into it."""
+        if profile_id in self.made:
+            return self._holdings.setdefault(profile_id, Holdings())
+        if profile_id not in self._holdings:
+            raise Missing(profile_id, holdings=True)
+        return self._holdings[profile_id]
 
     def _survivor(self, profile_id: ProfileId) -> ProfileId:
         while (survivor := self._survivors[profile_id]) != profile_id:
@@ -248,5 +294,7 @@ class Graph:
             self.now,
         )
         self._parts[survivor.id] = self.parts(survivor.id) + self.parts(loser.id)
+        if not orphaned:
+            self._absorbed[survivor.id] = self._sharing(survivor.id) + self._sharing(loser.id)
         if names := self._labels.pop(loser.id, None):
             self._labels.setdefault(survivor.id, {}).update(names)

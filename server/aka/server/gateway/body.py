@@ -19,7 +19,17 @@ MAX_NESTING: Final = 32
 
 PROFILE_DATA: Final = ("traits", "properties")
 
-MAX_ITEMS: Final = {"requests": 100, "user_aliases": 50, "aliases_to_identify": 50, "identifiers": 1000}
+MAX_ITEMS: Final = {
+    "requests": 100,
+    "user_aliases": 50,
+    "aliases_to_identify": 50,
+    "identifiers": 1000,
+    "attributes": 75,
+    "events": 75,
+    "purchases": 75,
+    "messages": 75,
+    "profiles": 50,
+}
 """How many items a batch may have, by the field of the call that has them."""
 
 _NAMES: Final = {

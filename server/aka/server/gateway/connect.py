@@ -46,6 +46,8 @@ EXAMPLES: Final = {
     "Identify": {"aliases_to_identify": [{"external_id": "user_123", "anonymous_id": "session-1"}]},
     "Resolve": {"identifiers": [{"id": "legacy_999"}, {"id": "nobody"}]},
     "GetProfile": {"identifier": {"id": "user_123"}},
+    "Track": {"events": [{"external_id": "user_123", "name": "signed_up", "properties": {"plan": "free"}}]},
+    "ExportProfiles": {"profiles": [{"id": "user_123"}], "fields": "attributes,events"},
     "DeleteAlias": {"id": "legacy_999", "allow_missing": True},
     "CreateKey": {"name": "billing", "permissions": ["profiles.read", "aliases.write"]},
     "ListKeys": {"page_size": 10},
@@ -83,8 +85,10 @@ _CODES: Final = {
 }
 """The code of what is refused without a call, where it is not INVALID_ARGUMENT."""
 
-_TIMESTAMP: Final = "google.protobuf.Timestamp"
-"""Written as a string (RFC 3339)."""
+_AS_STRING: Final = ("google.protobuf.Timestamp", "google.protobuf.FieldMask")
+"""Written as a string: RFC 3339; names with commas between them."""
+_STRUCT: Final = "google.protobuf.Struct"
+"""Written as any object."""
 
 _REASONS: Final = {400: "INVALID_VALUE", 500: "INTERNAL"}
 """ErrorInfo's reason of what is refused without a call. What HTTP adds, such as a body too large, has none."""
@@ -220,7 +224,9 @@ def _check_types(sent: Any, message: Any, name: str) -> None:
             raise wrong_type(within + key, "an array", value)
         for index, inner in enumerate(values):
             path = f"{within}{key}[{index}]" if field.is_repeated else within + key
-            if field.message_type is not None and field.message_type.full_name != _TIMESTAMP:
+            if field.message_type is not None and field.message_type.full_name == _STRUCT:
+                as_object(inner, path)
+            elif field.message_type is not None and field.message_type.full_name not in _AS_STRING:
                 _check_types(inner, field.message_type, path)
             elif (field.message_type or field.type == FieldDescriptor.TYPE_STRING) and not isinstance(inner, str):
                 raise wrong_type(path, "a string", inner)

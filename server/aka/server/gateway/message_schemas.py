@@ -16,6 +16,8 @@ _REQUIRED: Final = "Required."
 
 _KNOWN: Final[dict[str, Schema]] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
+    "google.protobuf.FieldMask": {"type": "string"},
+    "google.protobuf.Struct": {"type": "object", "additionalProperties": True},
     "google.protobuf.Any": {"type": "object", "required": ["@type"], "additionalProperties": True},
 }
 """Messages that have a JSON of their own."""
@@ -24,6 +26,7 @@ _SCALARS: Final[dict[int, Schema]] = {
     FieldDescriptor.CPPTYPE_STRING: {"type": "string"},
     FieldDescriptor.CPPTYPE_BOOL: {"type": "boolean"},
     FieldDescriptor.CPPTYPE_INT32: {"type": "integer", "format": "int32"},
+    FieldDescriptor.CPPTYPE_DOUBLE: {"type": "number"},
 }
 _NUMBER_SENT: Final[Schema] = {"type": ["integer", "string"], "format": "int32", "pattern": "^-?[0-9]+$"}
 
@@ -76,7 +79,7 @@ class MessageSchemas:
         if field.is_repeated:
             schema = array(schema)
             if field.name in MAX_ITEMS:
-                schema |= {"minItems": 1, "maxItems": MAX_ITEMS[field.name]}
+                schema |= {"minItems": 0 if optional else 1, "maxItems": MAX_ITEMS[field.name]}
         return (_or_null(schema) if optional else schema) | self._description(field.full_name)
 
     def _answered(self, field: Any) -> Schema:

@@ -57,6 +57,15 @@ _PROFILE_FAULTS: Final = {
         JOIN profiles o ON o.workspace = i.workspace AND o.id = i.origin
         WHERE i.label > '' GROUP BY o.workspace, o.survivor, i.label HAVING count(*) > 1
     """,
+    "it has data and is not stored": """
+        SELECT d.workspace, d.origin FROM (
+            SELECT workspace, origin FROM attributes UNION SELECT workspace, origin FROM push_tokens
+            UNION SELECT workspace, origin FROM activities
+        ) d LEFT JOIN profiles p ON p.workspace = d.workspace AND p.id = d.origin WHERE p.id IS NULL
+    """,
+    "some of its activities are not stored": """
+        SELECT workspace, origin FROM activities GROUP BY workspace, origin HAVING count(*) <> max(number)
+    """,
 }
 
 

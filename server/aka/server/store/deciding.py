@@ -9,6 +9,7 @@ import uuid_utils
 from aka.server.domain.changes import Change
 from aka.server.domain.graph import Decision, Graph, Missing
 from aka.server.domain.identifiers import Key, ProfileId, uuid_text
+from aka.server.domain.profile_data import Tracked
 from aka.server.domain.rules import Answer
 from aka.server.errors import AkaError
 from aka.server.store.store import AnsweredBefore, Caller, Kept, Once, Workspace
@@ -37,6 +38,15 @@ Verdict = Results | AnsweredBefore | AkaError
 """What a call gets: its results, or an error of the whole call."""
 
 
+class Lack(NamedTuple):
+    """What a graph lacks for a decision."""
+
+    graph: Graph
+    profiles: Sequence[ProfileId]
+    """Profiles that live, as the graph has them: all whose labels, or as the store has them: whose holdings."""
+    holdings: bool
+
+
 @dataclass(slots=True)
 class Decided:
     """What a group of calls came to."""
@@ -46,13 +56,11 @@ class Decided:
     keep: list[tuple[Once, bytes]] = field(default_factory=list)
 
 
-def decide(
-    graph: Graph, calls: Iterable[Call], kept: dict[bytes, Kept]
-) -> Generator[tuple[Graph, ProfileId], None, Decided]:
+def decide(graph: Graph, calls: Iterable[Call], kept: dict[bytes, Kept]) -> Generator[Lack, None, Decided]:
     """Run the calls' decisions in order, each seeing what those before it changed.
 
-    Yields a graph and a profile whose labels it lacks; the driver loads them and goes on. `kept` has the answers
-    that the store keeps for the calls' request ids. What else a decision raises is a bug and goes through.
+    Yields what a graph lacks; the driver loads it and goes on. `kept` has the answers that the store keeps for the
+    calls' request ids. What else a decision raises is a bug and goes through.
     """
     decided = Decided()
     for call in calls:
@@ -67,7 +75,7 @@ def decide(
             try:
                 answer, changes = decision.decide(scratch)
             except Missing as missing:
-                answer, changes = yield from _decide_with_labels(decision, scratch, missing.profile)
+                answer, changes = yield from _decide_with_more(decision, scratch, call.keys, missing)
             except AkaError as refusal:
                 answer, changes = refusal, ()
             results.append(answer)
@@ -88,21 +96,24 @@ def new_profile_id() -> ProfileId:
     return ProfileId(uuid_utils.uuid7().bytes)
 
 
-def _decide_with_labels(
-    decision: Decision[Any], graph: Graph, lacking: ProfileId
-) -> Generator[tuple[Graph, ProfileId], None, tuple[Any, tuple[Change, ...]]]:
-    """Run a decision again, with the labels that it lacked, until it lacks none."""
-    loaded: set[ProfileId] = set()
-    while lacking not in loaded:
+def _decide_with_more(
+    decision: Decision[Any], graph: Graph, keys: Sequence[Key], missing: Missing
+) -> Generator[Lack, None, tuple[Any, tuple[Change | Tracked, ...]]]:
+    """Run a decision again, with what it lacked, until it lacks nothing. `keys` are its call's."""
+    loaded: set[tuple[ProfileId, bool]] = set()
+    while (lacking := (missing.profile, missing.holdings)) not in loaded:
         loaded.add(lacking)
-        yield graph, lacking
+        if missing.holdings:  # of the whole call at once
+            yield Lack(graph, graph.without_holdings(keys), True)
+        else:
+            yield Lack(graph, [missing.profile], False)
         try:
             return decision.decide(graph)
-        except Missing as missing:
-            lacking = missing.profile
+        except Missing as more:
+            missing = more
         except AkaError as refusal:
             return refusal, ()
-    raise RuntimeError("a profile has not as many labels as its counter says")
+    raise RuntimeError("a profile has not as many labels as its counter says, or what it holds was not loaded")
 
 
 def _without(result: Any, made: set[ProfileId]) -> Any:

@@ -4,7 +4,8 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from aka.server.domain.identifiers import Identifier, Key
-from aka.server.store.store import Workspace
+from aka.server.domain.profile_data import Kind
+from aka.server.store.store import ActivityPlace, Workspace
 
 
 class Lookup(NamedTuple):
@@ -28,4 +29,16 @@ class Links(NamedTuple):
 
     workspace: Workspace
     after: Identifier | None
+    limit: int
+
+
+class Data(NamedTuple):
+    """A profile, some of its identifiers, its data, and a page of its activities."""
+
+    workspace: Workspace
+    key: Key
+    identifiers: int
+    """How many, at most."""
+    kinds: Collection[Kind]
+    after: ActivityPlace | None
     limit: int

@@ -16,11 +16,12 @@ import asyncpg
 from aka.server.domain.changes import Change
 from aka.server.domain.graph import Decision
 from aka.server.domain.identifiers import Identifier, Key
+from aka.server.domain.profile_data import Kind
 from aka.server.errors import AkaError
 from aka.server.metrics import SECONDS, Histogram, Phase, StoreMetrics
 from aka.server.store import postgres_keys
 from aka.server.store.deciding import Call
-from aka.server.store.lookups import Lookup, Page
+from aka.server.store.lookups import Data, Lookup, Page
 from aka.server.store.postgres_changes import forget_answers
 from aka.server.store.postgres_connection import Clash, Connection
 from aka.server.store.postgres_database import on_database
@@ -31,11 +32,13 @@ from aka.server.store.postgres_pool import Pool, Run
 from aka.server.store.postgres_url import PostgresOptions, PostgresUrl
 from aka.server.store.store import (
     ANSWERS_ARE_KEPT_FOR,
+    ActivityPlace,
     ApiKey,
     Caller,
     Living,
     NamedWorkspace,
     NewApiKey,
+    ProfileData,
     ProfilePage,
     StoredLink,
     Workspace,
@@ -55,7 +58,8 @@ LONGEST_WAIT: Final = 0.1
 
 _SIZES: Final = (
     "SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relnamespace = current_schema()::regnamespace"
-    " AND relname IN ('identifiers', 'profiles', 'journal', 'answers') AND relkind = 'r'"
+    " AND relname IN ('identifiers', 'profiles', 'journal', 'answers', 'attributes', 'push_tokens', 'activities')"
+    " AND relkind = 'r'"
 )
 
 
@@ -111,6 +115,21 @@ class PostgresStore:
         asked = Page(workspace, key, after, limit)
         page: ProfilePage | None = await self._read(asked, limit, deadline, eventual=eventual)
         return page
+
+    async def read_data(
+        self,
+        workspace: Workspace,
+        key: Key,
+        identifiers: int,
+        kinds: Collection[Kind],
+        after: ActivityPlace | None,
+        limit: int,
+        deadline: float | None,
+    ) -> ProfileData | None:
+        """See `Store.read_data`."""
+        asked = Data(workspace, key, identifiers, kinds, after, limit)
+        found: ProfileData | None = await self._reads.submit(asked, keys=identifiers + limit, deadline=deadline)
+        return found
 
     async def list_links(
         self, workspace: Workspace, after: Identifier | None, limit: int, deadline: float | None
@@ -214,17 +233,17 @@ class PostgresStore:
         result: T = await self._changes.submit(Errand(do), keys=0, deadline=None)
         return result
 
-    async def _run_reads(self, connection: Connection, reads: Sequence[Lookup | Page | Errand]) -> Sequence[Any]:
+    async def _run_reads(self, connection: Connection, reads: Sequence[Lookup | Page | Data | Errand]) -> Sequence[Any]:
         began = perf_counter()
         lookups = [each for each in reads if isinstance(each, Lookup)]
-        pages = [each for each in reads if isinstance(each, Page)]
+        pages = [each for each in reads if isinstance(each, Page | Data)]
         found = iter(await connection.read(lambda same: read_all(same, lookups)) if lookups else ())
         read = iter(await connection.snapshot(lambda same: read_pages(same, pages)) if pages else ())
         results = [
             next(found)
             if isinstance(each, Lookup)
             else next(read)
-            if isinstance(each, Page)
+            if isinstance(each, Page | Data)
             else await _result(connection.read(each.do))
             for each in reads
         ]

@@ -14,6 +14,7 @@ from aka.server.domain.identifiers import Identifier, Key, ProfileId
 from aka.server.store.deciding import Decided
 from aka.server.store.journal_rows import COLUMNS, change_of, values_of
 from aka.server.store.postgres_connection import Clash
+from aka.server.store.postgres_data import write_data
 from aka.server.store.postgres_graph import Place
 from aka.server.store.store import Workspace
 
@@ -111,6 +112,9 @@ async def write(connection: asyncpg.Connection, outcomes: Mapping[Workspace, Out
             points = [(workspace, loser, row.survivor) for (workspace, loser), row in merges.items()]
             await connection.executemany(_POINT, points)
         await connection.execute(_PROFILES, now, *_columns(sorted(_profile_rows(changed, merges)), 11))
+    tracked = [(workspace, outcome.graph) for workspace, outcome in outcomes.items() if outcome.graph.tracked]
+    if tracked:
+        await write_data(connection, tracked)
     answers = sorted(
         (workspace, once.request_id, once.method, once.fingerprint, answer)
         for workspace, outcome in outcomes.items()

@@ -13,9 +13,10 @@ from aka.server.domain.graph import Graph
 from aka.server.domain.identifiers import Identifier, Key
 from aka.server.metrics import Phase
 from aka.server.store.deciding import Call, Decided, Verdict, decide, new_profile_id
-from aka.server.store.lookups import Lookup, Page
+from aka.server.store.lookups import Data, Lookup, Page
 from aka.server.store.postgres_changes import Outcome, write
 from aka.server.store.postgres_connection import Clash
+from aka.server.store.postgres_data import load_data, load_holdings
 from aka.server.store.postgres_graph import empty_graphs, load, load_kept, load_labels, load_page, lock
 from aka.server.store.postgres_resolve import resolve
 from aka.server.store.store import ANSWERS_ARE_KEPT_FOR, Kept, Workspace
@@ -84,9 +85,14 @@ async def read_all(connection: asyncpg.Connection, lookups: Sequence[Lookup]) ->
     return [found[lookup.workspace] for lookup in lookups]
 
 
-async def read_pages(connection: asyncpg.Connection, pages: Sequence[Page]) -> Sequence[Any]:
-    """Return pages. The caller sees to one snapshot."""
-    return [await load_page(connection, page.workspace, page.key, page.after, page.limit) for page in pages]
+async def read_pages(connection: asyncpg.Connection, pages: Sequence[Page | Data]) -> Sequence[Any]:
+    """Return pages, and data. The caller sees to one snapshot."""
+    return [
+        await load_page(connection, page.workspace, page.key, page.after, page.limit)
+        if isinstance(page, Page)
+        else await load_data(connection, page)
+        for page in pages
+    ]
 
 
 async def _load_expected_labels(
@@ -117,8 +123,11 @@ async def _decide(
     steps = decide(graph, calls, kept)
     try:
         while True:
-            scratch, profile_id = next(steps)
-            await load_labels(connection, [(workspace, scratch, profile_id)])
+            graph, profiles, holdings = next(steps)
+            if holdings:
+                await load_holdings(connection, workspace, graph, profiles)
+            else:
+                await load_labels(connection, [(workspace, graph, profile) for profile in profiles])
     except StopIteration as stop:
         decided: Decided = stop.value
         return decided

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, get_args
 from aka.server.domain.changes import Change
 from aka.server.domain.graph import Decision
 from aka.server.domain.identifiers import Identifier, Key
+from aka.server.domain.profile_data import Kind
 from aka.server.errors import AkaError
 from aka.server.metrics import SECONDS, Histogram, Phase, StoreMetrics
 from aka.server.store import sqlite_keys
 from aka.server.store.deciding import Call
 from aka.server.store.group import Grouped
-from aka.server.store.lookups import Links, Lookup, Page
+from aka.server.store.lookups import Data, Links, Lookup, Page
 from aka.server.store.sqlite_changes import forget_answers
 from aka.server.store.sqlite_connection import Connection, Glance
 from aka.server.store.sqlite_file import MEMORY, Ownership, own
@@ -27,12 +28,14 @@ from aka.server.store.sqlite_groups import Done, Errand, change, look_up, read
 from aka.server.store.sqlite_migrations import migrate, pending
 from aka.server.store.store import (
     ANSWERS_ARE_KEPT_FOR,
+    ActivityPlace,
     ApiKey,
     Caller,
     CannotOpen,
     Living,
     NamedWorkspace,
     NewApiKey,
+    ProfileData,
     ProfilePage,
     StoredLink,
     Workspace,
@@ -62,7 +65,7 @@ class SqliteStore:
         self._commits = Histogram(SECONDS)
         self._committed: Counter[type[Change]] = Counter(dict.fromkeys(get_args(Change), 0))
         self._changes: Grouped[Call | Errand, Any] = Grouped(self._run_changes, spans)
-        self._reads: Grouped[Lookup | Page | Links, Any] = Grouped(self._run_reads, spans)
+        self._reads: Grouped[Lookup | Page | Links | Data, Any] = Grouped(self._run_reads, spans)
 
     @classmethod
     async def open(cls, path: str, spans: Spans | None = None) -> Self:
@@ -114,6 +117,23 @@ class SqliteStore:
             Page(workspace, key, after, limit), decisions=1, keys=limit, deadline=deadline
         )
         return page
+
+    async def read_data(
+        self,
+        workspace: Workspace,
+        key: Key,
+        identifiers: int,
+        kinds: Collection[Kind],
+        after: ActivityPlace | None,
+        limit: int,
+        deadline: float | None,
+    ) -> ProfileData | None:
+        """See `Store.read_data`."""
+        asked = Data(workspace, key, identifiers, kinds, after, limit)
+        found: ProfileData | None = await self._reads.submit(
+            asked, decisions=1, keys=identifiers + limit, deadline=deadline
+        )
+        return found
 
     async def list_links(
         self, workspace: Workspace, after: Identifier | None, limit: int, deadline: float | None
@@ -213,7 +233,7 @@ class SqliteStore:
         self._trace(*done.phases, commit)
         return done.results
 
-    async def _run_reads(self, reads: Sequence[Lookup | Page | Links]) -> Sequence[Any]:
+    async def _run_reads(self, reads: Sequence[Lookup | Page | Links | Data]) -> Sequence[Any]:
         began = perf_counter()
         results = await self._reader.run(lambda connection: read(connection, reads))
         self._trace(Phase("load", began, perf_counter()))

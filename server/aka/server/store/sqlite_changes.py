@@ -15,6 +15,7 @@ from aka.server.domain.graph import Graph
 from aka.server.domain.identifiers import Identifier, ProfileId
 from aka.server.store.deciding import Decided
 from aka.server.store.journal_rows import COLUMNS, change_of, values_of
+from aka.server.store.sqlite_data import write_data
 from aka.server.store.store import Caller, Workspace
 
 FORGOTTEN_AT_ONCE: Final = 1000
@@ -25,7 +26,8 @@ def write(connection: sqlite3.Connection, workspace: Workspace, graph: Graph, de
     """Write what was folded into the graph, the journal of it, and the answers to keep.
 
     The order matters inside a group, where a later decision can take back or build upon what an earlier one did:
-    rows that change go first, then profiles, then the pointers of merges, then identifiers, which point at profiles.
+    rows that change go first, then profiles, then the pointers of merges, then identifiers and data, which point at
+    profiles.
     """
     if graph.changes:
         profiles: dict[ProfileId, None] = {}
@@ -54,6 +56,8 @@ def write(connection: sqlite3.Connection, workspace: Workspace, graph: Graph, de
         links, others = _journal_values(decided.journal, last)
         _LINK_ENTRY.insert(connection, workspace, graph.now, links)
         _OTHER_ENTRY.insert(connection, workspace, graph.now, others)
+    if graph.tracked:
+        write_data(connection, workspace, graph)
     answers: list[Any] = []
     for once, answer in decided.keep:
         answers += (bytearray(once.request_id), once.method, bytearray(once.fingerprint), bytearray(answer))

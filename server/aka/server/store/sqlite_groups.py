@@ -14,9 +14,10 @@ from aka.server.domain.identifiers import Key
 from aka.server.errors import AkaError
 from aka.server.metrics import Phase
 from aka.server.store.deciding import Call, Decided, Verdict, decide, new_profile_id
-from aka.server.store.lookups import Links, Lookup, Page
+from aka.server.store.lookups import Data, Links, Lookup, Page
 from aka.server.store.sqlite_changes import write
 from aka.server.store.sqlite_connection import TooLong
+from aka.server.store.sqlite_data import load_data, load_holdings
 from aka.server.store.sqlite_file import roll_back
 from aka.server.store.sqlite_graph import load, load_kept, load_labels, load_links, load_page
 from aka.server.store.sqlite_resolve import resolve
@@ -92,7 +93,7 @@ def look_up(connection: sqlite3.Connection, workspace: Workspace, keys: Collecti
         roll_back(connection)
 
 
-def read(connection: sqlite3.Connection, reads: Sequence[Lookup | Page | Links]) -> Sequence[Any]:
+def read(connection: sqlite3.Connection, reads: Sequence[Lookup | Page | Links | Data]) -> Sequence[Any]:
     """Return what a group of reads finds, all in one snapshot."""
     connection.execute("BEGIN")  # one snapshot for all
     try:
@@ -103,6 +104,8 @@ def read(connection: sqlite3.Connection, reads: Sequence[Lookup | Page | Links])
                 each = reads[place]
                 if isinstance(each, Lookup):
                     lookups[place] = each
+                elif isinstance(each, Data):
+                    results[place] = load_data(connection, each)
                 elif isinstance(each, Links):
                     results[place] = load_links(connection, workspace, each.after, each.limit)
                 else:
@@ -114,7 +117,7 @@ def read(connection: sqlite3.Connection, reads: Sequence[Lookup | Page | Links])
         roll_back(connection)
 
 
-def _by_workspace(calls: Sequence[Call | Lookup | Page | Links]) -> dict[Workspace, list[int]]:
+def _by_workspace(calls: Sequence[Call | Lookup | Page | Links | Data]) -> dict[Workspace, list[int]]:
     places: dict[Workspace, list[int]] = {}
     for place, call in enumerate(calls):
         places.setdefault(call.workspace, []).append(place)
@@ -143,9 +146,9 @@ def _run(
     steps = decide(graph, calls, kept)
     try:
         while True:
-            scratch, profile_id = next(steps)
-            allowance.take([scratch.living(profile_id)])
-            load_labels(connection, workspace, scratch, [profile_id])
+            lack = next(steps)
+            allowance.take(map(lack.graph.living, lack.profiles))
+            (load_holdings if lack.holdings else load_labels)(connection, workspace, lack.graph, lack.profiles)
     except StopIteration as stop:
         decided: Decided = stop.value
     ready = perf_counter()

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, NewType, Protocol
 
 from aka.server.domain.graph import Decision, Link, Profile
 from aka.server.domain.identifiers import Identifier, Key, ProfileId
+from aka.server.domain.profile_data import Kind, StoredData
 from aka.server.errors import AkaError
 from aka.server.metrics import StoreMetrics
 from aka.v1 import alias_service_pb2 as v1
@@ -131,6 +132,23 @@ class ProfilePage:
     """The newest 100, newest first."""
 
 
+class ActivityPlace(NamedTuple):
+    """Where an activity is among those of a profile and its tombstones."""
+
+    at: int
+    origin: ProfileId
+    number: int
+
+
+class ProfileData(NamedTuple):
+    """A living profile, some of its identifiers, and the data of it and its tombstones."""
+
+    page: ProfilePage
+    data: StoredData
+    more: bool
+    """Whether other activities follow."""
+
+
 class Living(NamedTuple):
     """The living profile that a key resolves to."""
 
@@ -168,6 +186,22 @@ class Store(Protocol):
         """Return the profile of a key with at most `limit` identifiers after `after`; None where it is nobody's.
 
         `eventual` as in `resolve`.
+        """
+        ...
+
+    async def read_data(
+        self,
+        workspace: Workspace,
+        key: Key,
+        identifiers: int,
+        kinds: Collection[Kind],
+        after: ActivityPlace | None,
+        limit: int,
+        deadline: float | None,
+    ) -> ProfileData | None:
+        """Return the data of a key's profile and its tombstones, as of one moment; None where the key is nobody's.
+
+        Of its identifiers and of its activities of these kinds, by time and behind `after`, there are so many at most.
         """
         ...
 

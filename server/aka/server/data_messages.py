@@ -1,0 +1,238 @@
+"""The messages of profiles' data as the domain's values, and back."""
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from google.protobuf.struct_pb2 import Struct
+
+from aka.server.domain.currencies import CURRENCIES
+from aka.server.domain.graph import Decision
+from aka.server.domain.identifiers import ProfileId, checked_id, checked_profile_id, checked_text, uuid_text
+from aka.server.domain.profile_data import Kind, PushToken, Share, share_out
+from aka.server.domain.refused import Refused
+from aka.server.domain.rules import Rules
+from aka.server.domain.track import Subject, TrackActivity, TrackAttributes
+from aka.server.errors import AkaError, field_required, invalid_value
+from aka.server.json_values import MAX_NAME_BYTES, checked_object, checked_values, read_json, write_json
+from aka.server.messages import check_size, key_of, linked_identifier, timestamp, tombstone_asked, user_alias
+from aka.server.page_tokens import read_token, write_token
+from aka.server.service import Exported, ExportedData, ExportPlace, ExportWanted
+from aka.server.status import status_of
+from aka.v1 import alias_service_pb2 as v1
+
+M = TypeVar("M")
+Item = v1.ProfileAttributes | v1.Event | v1.Purchase | v1.SentMessage
+T = TypeVar("T", bound=Item)
+
+MAX_ITEMS: Final = 75
+MAX_PROFILES: Final = 50
+MAX_QUANTITY: Final = 100
+MAX_TOKEN_BYTES: Final = 1024
+
+LISTS: Final = ("attributes", "events", "purchases", "messages")
+"""The lists of a TrackRequest, in the order in which they are done."""
+FIELDS: Final = frozenset({"identifiers", "attributes", "push_tokens", "events", "purchases", "messages", "orphaned"})
+"""What of ExportedProfile can be asked for."""
+
+_FIRST_SECOND: Final = -62_135_596_800
+_LAST_SECOND: Final = 253_402_300_799
+
+
+# From a request: what it wants decided, or read.
+
+
+def track(request: v1.TrackRequest, rules: Rules) -> list[Decision[ProfileId]]:
+    """Read a TrackRequest, a decision an item."""
+    lists = {name: getattr(request, name) for name in LISTS}
+    if not any(lists.values()):
+        check_size(request.attributes, "attributes", MAX_ITEMS)
+    for name, items in lists.items():
+        if items:
+            check_size(items, name, MAX_ITEMS)
+    read: Mapping[str, Callable[[Any, Rules], Decision[ProfileId]]] = {
+        "attributes": _attributes,
+        "events": _event,
+        "purchases": _purchase,
+        "messages": _message,
+    }
+    return [_read(read[name], item, rules) for name, items in lists.items() for item in items]
+
+
+def export_profiles(request: v1.ExportProfilesRequest) -> ExportWanted:
+    """Read an ExportProfilesRequest: whose data, what of it, and where to go on."""
+    check_size(request.profiles, "profiles", MAX_PROFILES)
+    keys = []
+    for index, item in enumerate(request.profiles):
+        try:
+            keys.append(key_of(item))
+        except AkaError as error:
+            raise error.within(f"profiles[{index}]") from None
+    fields = frozenset(request.fields.paths) or FIELDS
+    if unknown := sorted(fields - FIELDS):
+        raise invalid_value("fields", f"names {unknown[0]!r}; it may name {', '.join(sorted(FIELDS))}")
+    begin = read_token(request.page_token, (keys, sorted(fields)), ExportPlace) or ExportPlace(0, None)
+    return ExportWanted(keys, fields, begin)
+
+
+def _read(read: Callable[[T, Rules], Decision[M]], item: T, rules: Rules) -> Decision[M]:
+    try:
+        return read(item, rules)
+    except AkaError as error:
+        return Refused(error)
+
+
+def _attributes(item: v1.ProfileAttributes, rules: Rules) -> TrackAttributes:
+    return TrackAttributes(
+        _subject(item),
+        checked_values(item.attributes, "attributes"),
+        checked_values(item.set_once, "set_once"),
+        tuple(_push_token(token, f"push_tokens[{index}]") for index, token in enumerate(item.push_tokens)),
+        _time(item),
+        rules,
+    )
+
+
+def _event(item: v1.Event, rules: Rules) -> TrackActivity:
+    return _activity("event", item, "name", item.name, checked_object(item.properties, "properties"), rules)
+
+
+def _message(item: v1.SentMessage, rules: Rules) -> TrackActivity:
+    return _activity("message", item, "name", item.name, checked_object(item.properties, "properties"), rules)
+
+
+def _purchase(item: v1.Purchase, rules: Rules) -> TrackActivity:
+    if not item.currency:
+        raise field_required("currency")
+    if item.currency not in CURRENCIES:
+        raise invalid_value("currency", "is no currency: a code of ISO 4217 such as EUR is expected, in capitals")
+    if not item.HasField("price"):
+        raise field_required("price")
+    if not math.isfinite(item.price):
+        raise invalid_value("price", "is no finite number")
+    if not 0 <= item.quantity <= MAX_QUANTITY:
+        raise invalid_value("quantity", f"is {item.quantity}; 1 to {MAX_QUANTITY} is expected (0: 1)")
+    properties = read_json(checked_object(item.properties, "properties"))
+    details = {"currency": item.currency, "price": item.price, "quantity": item.quantity or 1, "properties": properties}
+    return _activity("purchase", item, "product_id", item.product_id, write_json(details), rules)
+
+
+def _activity(
+    kind: Kind, item: v1.Event | v1.Purchase | v1.SentMessage, field: str, name: str, details: str, rules: Rules
+) -> TrackActivity:
+    return TrackActivity(_subject(item), kind, _time(item), checked_text(name, field, MAX_NAME_BYTES), details, rules)
+
+
+def _subject(item: Item) -> Subject:
+    field, only = item.WhichOneof("user"), item.update_existing_only
+    match field:
+        case "external_id" | "anonymous_id":
+            return Subject(checked_id(getattr(item, field), field), field, only)
+        case "user_alias":
+            return Subject(user_alias(item.user_alias), field, only)
+        case "profile_id":
+            return Subject(checked_profile_id(item.profile_id, field), field, only)
+        case _:
+            raise field_required("external_id")
+
+
+def _push_token(token: v1.PushToken, field: str) -> PushToken:
+    return PushToken(
+        checked_text(token.app_id, f"{field}.app_id", MAX_NAME_BYTES),
+        checked_text(token.token, f"{field}.token", MAX_TOKEN_BYTES),
+        token.device_id and checked_text(token.device_id, f"{field}.device_id", MAX_NAME_BYTES),
+    )
+
+
+def _time(item: Item) -> int | None:
+    """Return when it was, in microseconds since the epoch; None where it does not say."""
+    if not item.HasField("time"):
+        return None
+    seconds, nanos = item.time.seconds, item.time.nanos
+    if not (_FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos < 10**9):
+        raise invalid_value(
+            "time", "is no time: seconds of the years 1 to 9999 and 0 to 999,999,999 nanos are expected"
+        )
+    return seconds * 1_000_000 + nanos // 1000
+
+
+# Back: what was done or found, as a response.
+
+
+def track_response(request: v1.TrackRequest, results: Sequence[ProfileId | AkaError | None]) -> v1.TrackResponse:
+    """Write the answer to a TrackRequest."""
+    response = v1.TrackResponse()
+    places = ((name, index) for name in LISTS for index in range(len(getattr(request, name))))
+    done = dict.fromkeys(LISTS, 0)
+    for (name, index), result in zip(places, results, strict=True):
+        if isinstance(result, AkaError):
+            error = status_of(result.within(f"{name}[{index}]"))
+            response.errors.add(input_array=name, index=index, error=error, reason=result.reason)
+        else:
+            done[name] += 1
+    for name, number in done.items():
+        setattr(response, f"{name}_processed", number)
+    return response
+
+
+def export_profiles_response(wanted: ExportWanted, exported: Exported) -> v1.ExportProfilesResponse:
+    """Write a part of an export."""
+    response = v1.ExportProfilesResponse(
+        profiles=[_exported(wanted, each) for each in exported.found], not_found=exported.not_found
+    )
+    if exported.next is not None:
+        response.next_page_token = write_token((wanted.keys, sorted(wanted.fields)), exported.next)
+    return response
+
+
+def _exported(wanted: ExportWanted, each: ExportedData) -> v1.ExportedProfile:
+    fields, page = wanted.fields, each.found.page
+    profile = page.profile
+    message = v1.ExportedProfile(
+        index=each.place,
+        profile_id=uuid_text(profile.id),
+        user_id=profile.primary or "",
+        identified=profile.identified,
+        redirected_from=tombstone_asked(wanted.keys[each.place], profile.id),
+        created_at=timestamp(profile.created_at),
+        updated_at=timestamp(profile.updated_at),
+        identifier_count=profile.identifiers,
+    )
+    if "identifiers" in fields:
+        message.identifiers.extend(linked_identifier(*linked, profile) for linked in page.identifiers)
+    if "push_tokens" in fields:
+        message.push_tokens.extend(v1.PushToken(**token._asdict()) for token in each.found.data.push_tokens)
+    own, *orphaned = share_out(profile.id, each.found.data)
+    _write_share(message, own, fields)
+    if "messages" in fields:
+        message.messages.extend(
+            v1.SentMessage(name=activity.name, time=timestamp(activity.at), properties=_struct(activity.details))
+            for activity in own.activities
+            if activity.kind == "message"
+        )
+    if "orphaned" in fields:
+        for share in orphaned:
+            if share.attributes or share.activities:
+                _write_share(message.orphaned.add(profile_id=uuid_text(share.profile)), share, FIELDS)
+    return message
+
+
+def _write_share(message: v1.ExportedProfile | v1.OrphanedData, share: Share, fields: Collection[str]) -> None:
+    if "attributes" in fields:
+        message.attributes.update({name: read_json(value) for name, value in share.attributes.items()})
+    for activity in share.activities:
+        if activity.kind == "event" and "events" in fields:
+            event = message.events.add(name=activity.name, time=timestamp(activity.at))
+            event.properties.update(read_json(activity.details))
+        elif activity.kind == "purchase" and "purchases" in fields:
+            purchase = message.purchases.add(product_id=activity.name, time=timestamp(activity.at))
+            details = read_json(activity.details)
+            purchase.properties.update(details.pop("properties"))
+            for name, value in details.items():
+                setattr(purchase, name, value)
+
+
+def _struct(details: str) -> Struct:
+    struct = Struct()
+    struct.update(read_json(details))
+    return struct
