@@ -82,6 +82,8 @@ async def test_an_empty_message_is_refused_at_its_first_required_field(wire: Wir
         ("BATCH_SIZE", "aliases_to_identify"),
         ("BATCH_SIZE", "identifiers"),
         ("BATCH_SIZE", "links"),
+        ("BATCH_SIZE", "attributes"),
+        ("BATCH_SIZE", "profiles"),
     }
 
 

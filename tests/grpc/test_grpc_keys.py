@@ -12,7 +12,13 @@ from aka.server.keys import PERMISSIONS, looks_mistyped, new_secret
 from aka.server.methods import METHODS
 from tests.grpc.wire import KEY, Refused, Server, Wire, outcomes
 
-NEEDS = {"Resolve": "profiles.read", "GetProfile": "profiles.read", "ExportLinks": "profiles.export"}
+NEEDS = {
+    "Resolve": "profiles.read",
+    "GetProfile": "profiles.read",
+    "ExportLinks": "profiles.export",
+    "Track": "profiles.write",
+    "ExportProfiles": "profiles.export",
+}
 """The permission that a method needs where it changes nothing."""
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -25,6 +31,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "DeleteAlias": {"id": "b"},
     "ImportLinks": {"links": [{"user_id": "u", "alias_id": "c"}]},
     "ExportLinks": {},
+    "Track": {"events": [{"external_id": "u", "name": "seen"}]},
+    "ExportProfiles": {"profiles": [{"id": "u"}]},
 }
 """A good call of each RPC, for a user `u` with an alias `b`."""
 

@@ -74,7 +74,11 @@ def filled(chance: random.Random, message: Message, known: list[str]) -> Message
             continue
         if field.is_repeated:
             for _ in range(chance.choice((1, 1, 2, 5, 20))):
-                if field.message_type is not None:
+                if field.message_type is not None and field.message_type.GetOptions().map_entry:
+                    filled(
+                        chance, getattr(message, field.name)[_value(chance, field.message_type.fields[0], known)], known
+                    )
+                elif field.message_type is not None:
                     filled(chance, getattr(message, field.name).add(), known)
                 else:
                     getattr(message, field.name).append(_value(chance, field, known))

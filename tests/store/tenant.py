@@ -7,8 +7,19 @@ from typing import Any, TypeVar
 
 from aka.server.domain.graph import Decision, Graph, Profile
 from aka.server.domain.identifiers import Identifier, Key, ProfileId, id_of
+from aka.server.domain.profile_data import Kind
 from aka.server.errors import AkaError
-from aka.server.store.store import Caller, Living, Once, ProfilePage, Store, StoredLink, Workspace
+from aka.server.store.store import (
+    ActivityPlace,
+    Caller,
+    Living,
+    Once,
+    ProfileData,
+    ProfilePage,
+    Store,
+    StoredLink,
+    Workspace,
+)
 
 T = TypeVar("T")
 
@@ -85,6 +96,14 @@ class Tenant:
         page = await self.store.read_profile(self.workspace, key, after, limit, None)
         assert page is not None, f"{key!r} is nobody's"
         return page
+
+    async def data(self, key: str | Key, after: ActivityPlace | None = None, limit: int = 1000) -> ProfileData:
+        """Return the data of a key's profile."""
+        key = id_of(key) if isinstance(key, str) else key
+        kinds: tuple[Kind, ...] = ("event", "purchase", "message")
+        found = await self.store.read_data(self.workspace, key, 1000, kinds, after, limit, None)
+        assert found is not None, f"{key!r} is nobody's"
+        return found
 
     async def links(self, after: Identifier | None = None, limit: int = 1000) -> list[StoredLink]:
         """Return a page of the workspace's links."""

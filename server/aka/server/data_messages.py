@@ -4,8 +4,6 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from google.protobuf.struct_pb2 import Struct
-
 from aka.server.domain.currencies import CURRENCIES
 from aka.server.domain.graph import Decision
 from aka.server.domain.identifiers import ProfileId, checked_id, checked_profile_id, checked_text, uuid_text
@@ -204,12 +202,6 @@ def _exported(wanted: ExportWanted, each: ExportedData) -> v1.ExportedProfile:
         message.push_tokens.extend(v1.PushToken(**token._asdict()) for token in each.found.data.push_tokens)
     own, *orphaned = share_out(profile.id, each.found.data)
     _write_share(message, own, fields)
-    if "messages" in fields:
-        message.messages.extend(
-            v1.SentMessage(name=activity.name, time=timestamp(activity.at), properties=_struct(activity.details))
-            for activity in own.activities
-            if activity.kind == "message"
-        )
     if "orphaned" in fields:
         for share in orphaned:
             if share.attributes or share.activities:
@@ -218,21 +210,15 @@ def _exported(wanted: ExportWanted, each: ExportedData) -> v1.ExportedProfile:
 
 
 def _write_share(message: v1.ExportedProfile | v1.OrphanedData, share: Share, fields: Collection[str]) -> None:
-    if "attributes" in fields:
+    if "attributes" in fields and share.attributes:
         message.attributes.update({name: read_json(value) for name, value in share.attributes.items()})
-    for activity in share.activities:
-        if activity.kind == "event" and "events" in fields:
-            event = message.events.add(name=activity.name, time=timestamp(activity.at))
-            event.properties.update(read_json(activity.details))
-        elif activity.kind == "purchase" and "purchases" in fields:
-            purchase = message.purchases.add(product_id=activity.name, time=timestamp(activity.at))
-            details = read_json(activity.details)
-            purchase.properties.update(details.pop("properties"))
-            for name, value in details.items():
-                setattr(purchase, name, value)
-
-
-def _struct(details: str) -> Struct:
-    struct = Struct()
-    struct.update(read_json(details))
-    return struct
+    for kind, at, name, stored in share.activities:
+        details, time = read_json(stored), timestamp(at)
+        match kind:
+            case "event" if "events" in fields:
+                message.events.add(name=name, time=time).properties.update(details)
+            case "purchase" if "purchases" in fields:
+                properties = details.pop("properties")
+                message.purchases.add(product_id=name, time=time, **details).properties.update(properties)
+            case "message" if "messages" in fields and isinstance(message, v1.ExportedProfile):
+                message.messages.add(name=name, time=time).properties.update(details)
