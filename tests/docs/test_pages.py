@@ -8,7 +8,7 @@ import pytest
 
 from tests.docs.pages import blocks, examples, masked, run, served
 
-PAGES: Final = ("README.md", "docs/rest.md", "docs/which-call.md")
+PAGES: Final = ("README.md", "docs/profile-data.md", "docs/rest.md", "docs/which-call.md")
 EXAMPLES: Final = {page: examples(page) for page in PAGES}
 
 

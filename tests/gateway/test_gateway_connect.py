@@ -32,6 +32,8 @@ CALLS: dict[str, Any] = {
     "Resolve": {"identifiers": [{"id": "user_123"}]},
     "GetProfile": {"identifier": {"id": "user_123"}},
     "DeleteAlias": {"id": "legacy_999"},
+    "Track": {"events": [{"external_id": "user_123", "name": "seen"}]},
+    "ExportProfiles": {"profiles": [{"id": "user_123"}]},
 }
 """A good call of every RPC, where user_123 has the alias legacy_999."""
 

@@ -8,7 +8,9 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,8 @@ from aka.v1 import alias_service_pb2 as v1
 from tests.grpc.wire import RPCS, UNKNOWN_UUID, Refused, Server, Wire
 
 AT_ONCE = 64
+DEEPEST = 8
+"""Levels of messages within messages that have themselves in them."""
 
 VALUES = [
     *("u", "v", "a", "anon", "nobody", "crm", "1", "null", "undefined", "0", "-1", "[object Object]", "' '"),
@@ -67,24 +71,23 @@ async def serves(wire: Wire) -> bool:
     return await wire.profile_of("still-there") == profile_id
 
 
-def filled(chance: random.Random, message: Message, known: list[str]) -> Message:
+def filled(chance: random.Random, message: Message, known: list[str], depth: int = 0) -> Message:
     """Fill a message at random: good values, bad ones, and ids that exist."""
     for field in message.DESCRIPTOR.fields:
-        if chance.random() < 0.35:
+        if chance.random() < 0.35 or depth > DEEPEST:
             continue
+        inner = getattr(message, field.name)
         if field.is_repeated:
-            for _ in range(chance.choice((1, 1, 2, 5, 20))):
-                if field.message_type is not None and field.message_type.GetOptions().map_entry:
-                    filled(
-                        chance, getattr(message, field.name)[_value(chance, field.message_type.fields[0], known)], known
-                    )
-                elif field.message_type is not None:
-                    filled(chance, getattr(message, field.name).add(), known)
+            for _ in range(chance.choice((1, 1, 2, 5, 20)) if depth < 3 else 1):
+                if field.message_type is None:
+                    inner.append(_value(chance, field, known))
+                elif field.message_type.GetOptions().map_entry:
+                    filled(chance, inner[_value(chance, field.message_type.fields[0], known)], known, depth + 1)
                 else:
-                    getattr(message, field.name).append(_value(chance, field, known))
+                    filled(chance, inner.add(), known, depth + 1)
         elif field.message_type is not None:
-            getattr(message, field.name).SetInParent()
-            filled(chance, getattr(message, field.name), known)
+            inner.SetInParent()
+            filled(chance, inner, known, depth + 1)
         else:
             setattr(message, field.name, _value(chance, field, known))
     return message
@@ -95,6 +98,8 @@ def _value(chance: random.Random, field: Any, known: list[str]) -> Any:
         return chance.choice(known if chance.random() < 0.5 else VALUES)
     if field.type == FieldDescriptor.TYPE_BOOL:
         return chance.random() < 0.3
+    if field.type == FieldDescriptor.TYPE_DOUBLE:
+        return chance.choice((0.0, -1.5, 1e300, float("nan"), float("inf")))
     return chance.choice((0, 1, 2, 3, 1, 2, 3, 4, -1, 2**31 - 1, -(2**31)))
 
 
@@ -167,6 +172,17 @@ async def test_bytes_that_are_no_message_at_all_meet_no_bug(wire: Wire) -> None:
     assert await serves(wire)
 
 
+JSON_OBJECTS = st.dictionaries(
+    st.sampled_from(VALUES),
+    st.recursive(
+        st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        max_leaves=6,
+    ),
+    max_size=3,
+)
+
+
 def messages(descriptor: Any) -> st.SearchStrategy[dict[str, Any]]:
     """Generate what json_format.ParseDict takes for a message."""
     fields = {}
@@ -175,12 +191,18 @@ def messages(descriptor: Any) -> st.SearchStrategy[dict[str, Any]]:
             continue
         if field.message_type is Timestamp.DESCRIPTOR:
             one: st.SearchStrategy[Any] = st.datetimes().map(lambda time: f"{time.isoformat()}Z")
+        elif field.message_type is Struct.DESCRIPTOR:
+            one = JSON_OBJECTS
+        elif field.message_type is FieldMask.DESCRIPTOR:
+            one = st.lists(st.sampled_from(["attributes", "events", "orphaned", "nope"])).map(",".join)
         elif field.message_type is not None:
             one = messages(field.message_type)
         elif field.type == FieldDescriptor.TYPE_STRING:
             one = st.sampled_from(VALUES) | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
         elif field.type == FieldDescriptor.TYPE_BOOL:
             one = st.booleans()
+        elif field.type == FieldDescriptor.TYPE_DOUBLE:
+            one = st.floats(allow_nan=False, allow_infinity=False)
         else:
             one = st.integers(-3, 5) | st.integers(-(2**31), 2**31 - 1)
         fields[field.name] = st.lists(one, max_size=4) if field.is_repeated else one

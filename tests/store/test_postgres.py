@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from aka.server.domain.identifiers import id_of
 from aka.server.errors import AkaError
-from aka.server.store import postgres_connection, postgres_migrations
+from aka.server.store import postgres_connection, postgres_data, postgres_migrations
 from aka.server.store.postgres import PostgresStore
 from aka.server.store.postgres_changes import _DELETE, _POINT
 from aka.server.store.postgres_connection import Connection, connect
@@ -553,6 +553,11 @@ STATEMENTS: Final = {
     "links": (_LINKS, "bigint, text, text, bigint"),
     "point": (_POINT, "bigint, bytea, bytea"),
     "delete": (_DELETE, "bigint, text, text"),
+    "tombstones' parents": (postgres_data._TOMBSTONES, "bigint, bytea[]"),
+    "attributes": (postgres_data._ATTRIBUTES, "bigint, bytea[]"),
+    "push tokens": (postgres_data._PUSH_TOKENS, "bigint, bytea[]"),
+    "numbers": (postgres_data._NUMBERS, "bigint, bytea[]"),
+    "activities": (postgres_data._ACTIVITIES, "bigint, bytea[], bigint, bytea, integer, text[], bigint"),
 }
 CONDITIONS: Final = re.compile(r"using (\w+) on .*?\n *Index Cond: ([^\n]*)")
 WHOLE: Final = {
@@ -561,6 +566,10 @@ WHOLE: Final = {
     "answers_pkey": "request_id",
     "identifiers_by_origin": "origin",
     "tombstones_by_survivor": "survivor",
+    "attributes_pkey": "origin",
+    "push_tokens_pkey": "origin",
+    "activities_pkey": "origin",
+    "activities_by_time": "origin",
 }
 """What an index is searched by, beside the workspace."""
 

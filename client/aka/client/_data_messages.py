@@ -133,7 +133,9 @@ def _purchases(purchases: Iterable[v1.Purchase]) -> tuple[Purchase, ...]:
 
 
 def _attributes(item: ProfileAttributes) -> v1.ProfileAttributes:
-    tokens = (v1.PushToken(app_id=one.app_id, token=one.token, device_id=one.device_id) for one in item.push_tokens)
+    tokens = (
+        v1.PushToken(app_id=one.app_id, token=one.token, device_id=one.device_id or "") for one in item.push_tokens
+    )
     return v1.ProfileAttributes(
         **_common(item),
         attributes=_struct("attributes", item.attributes),

@@ -1502,14 +1502,19 @@ class ProfileAttributes(_message.Message):
         set_once: _struct_pb2.Struct | None = ...,
         push_tokens: _abc.Iterable[Global___PushToken] | None = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
-        update_existing_only: _builtins.bool = ...,
+        update_existing_only: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "attributes", b"attributes", "external_id", b"external_id", "profile_id", b"profile_id", "set_once", b"set_once", "time", b"time", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_update_existing_only", b"_update_existing_only", "anonymous_id", b"anonymous_id", "attributes", b"attributes", "external_id", b"external_id", "profile_id", b"profile_id", "set_once", b"set_once", "time", b"time", "update_existing_only", b"update_existing_only", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "attributes", b"attributes", "external_id", b"external_id", "profile_id", b"profile_id", "push_tokens", b"push_tokens", "set_once", b"set_once", "time", b"time", "update_existing_only", b"update_existing_only", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_update_existing_only", b"_update_existing_only", "anonymous_id", b"anonymous_id", "attributes", b"attributes", "external_id", b"external_id", "profile_id", b"profile_id", "push_tokens", b"push_tokens", "set_once", b"set_once", "time", b"time", "update_existing_only", b"update_existing_only", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__update_existing_only: _TypeAlias = _typing.Literal["update_existing_only"]  # noqa: Y015
+    _WhichOneofArgType__update_existing_only: _TypeAlias = _typing.Literal["_update_existing_only", b"_update_existing_only"]  # noqa: Y015
     _WhichOneofReturnType_user: _TypeAlias = _typing.Literal["external_id", "user_alias", "anonymous_id", "profile_id"]  # noqa: Y015
     _WhichOneofArgType_user: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__update_existing_only) -> _WhichOneofReturnType__update_existing_only | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_user) -> _WhichOneofReturnType_user | None: ...
 
 Global___ProfileAttributes: _TypeAlias = ProfileAttributes  # noqa: Y015
@@ -1594,14 +1599,19 @@ class Event(_message.Message):
         name: _builtins.str = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
         properties: _struct_pb2.Struct | None = ...,
-        update_existing_only: _builtins.bool = ...,
+        update_existing_only: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "external_id", b"external_id", "profile_id", b"profile_id", "properties", b"properties", "time", b"time", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_update_existing_only", b"_update_existing_only", "anonymous_id", b"anonymous_id", "external_id", b"external_id", "profile_id", b"profile_id", "properties", b"properties", "time", b"time", "update_existing_only", b"update_existing_only", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "external_id", b"external_id", "name", b"name", "profile_id", b"profile_id", "properties", b"properties", "time", b"time", "update_existing_only", b"update_existing_only", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_update_existing_only", b"_update_existing_only", "anonymous_id", b"anonymous_id", "external_id", b"external_id", "name", b"name", "profile_id", b"profile_id", "properties", b"properties", "time", b"time", "update_existing_only", b"update_existing_only", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__update_existing_only: _TypeAlias = _typing.Literal["update_existing_only"]  # noqa: Y015
+    _WhichOneofArgType__update_existing_only: _TypeAlias = _typing.Literal["_update_existing_only", b"_update_existing_only"]  # noqa: Y015
     _WhichOneofReturnType_user: _TypeAlias = _typing.Literal["external_id", "user_alias", "anonymous_id", "profile_id"]  # noqa: Y015
     _WhichOneofArgType_user: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__update_existing_only) -> _WhichOneofReturnType__update_existing_only | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_user) -> _WhichOneofReturnType_user | None: ...
 
 Global___Event: _TypeAlias = Event  # noqa: Y015
@@ -1670,18 +1680,22 @@ class Purchase(_message.Message):
         quantity: _builtins.int = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
         properties: _struct_pb2.Struct | None = ...,
-        update_existing_only: _builtins.bool = ...,
+        update_existing_only: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_price", b"_price", "anonymous_id", b"anonymous_id", "external_id", b"external_id", "price", b"price", "profile_id", b"profile_id", "properties", b"properties", "time", b"time", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_price", b"_price", "_update_existing_only", b"_update_existing_only", "anonymous_id", b"anonymous_id", "external_id", b"external_id", "price", b"price", "profile_id", b"profile_id", "properties", b"properties", "time", b"time", "update_existing_only", b"update_existing_only", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price", b"_price", "anonymous_id", b"anonymous_id", "currency", b"currency", "external_id", b"external_id", "price", b"price", "product_id", b"product_id", "profile_id", b"profile_id", "properties", b"properties", "quantity", b"quantity", "time", b"time", "update_existing_only", b"update_existing_only", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price", b"_price", "_update_existing_only", b"_update_existing_only", "anonymous_id", b"anonymous_id", "currency", b"currency", "external_id", b"external_id", "price", b"price", "product_id", b"product_id", "profile_id", b"profile_id", "properties", b"properties", "quantity", b"quantity", "time", b"time", "update_existing_only", b"update_existing_only", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__price: _TypeAlias = _typing.Literal["price"]  # noqa: Y015
     _WhichOneofArgType__price: _TypeAlias = _typing.Literal["_price", b"_price"]  # noqa: Y015
+    _WhichOneofReturnType__update_existing_only: _TypeAlias = _typing.Literal["update_existing_only"]  # noqa: Y015
+    _WhichOneofArgType__update_existing_only: _TypeAlias = _typing.Literal["_update_existing_only", b"_update_existing_only"]  # noqa: Y015
     _WhichOneofReturnType_user: _TypeAlias = _typing.Literal["external_id", "user_alias", "anonymous_id", "profile_id"]  # noqa: Y015
     _WhichOneofArgType_user: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__price) -> _WhichOneofReturnType__price | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__update_existing_only) -> _WhichOneofReturnType__update_existing_only | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_user) -> _WhichOneofReturnType_user | None: ...
 
@@ -1739,14 +1753,19 @@ class SentMessage(_message.Message):
         name: _builtins.str = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
         properties: _struct_pb2.Struct | None = ...,
-        update_existing_only: _builtins.bool = ...,
+        update_existing_only: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "external_id", b"external_id", "profile_id", b"profile_id", "properties", b"properties", "time", b"time", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_update_existing_only", b"_update_existing_only", "anonymous_id", b"anonymous_id", "external_id", b"external_id", "profile_id", b"profile_id", "properties", b"properties", "time", b"time", "update_existing_only", b"update_existing_only", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "external_id", b"external_id", "name", b"name", "profile_id", b"profile_id", "properties", b"properties", "time", b"time", "update_existing_only", b"update_existing_only", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_update_existing_only", b"_update_existing_only", "anonymous_id", b"anonymous_id", "external_id", b"external_id", "name", b"name", "profile_id", b"profile_id", "properties", b"properties", "time", b"time", "update_existing_only", b"update_existing_only", "user", b"user", "user_alias", b"user_alias"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__update_existing_only: _TypeAlias = _typing.Literal["update_existing_only"]  # noqa: Y015
+    _WhichOneofArgType__update_existing_only: _TypeAlias = _typing.Literal["_update_existing_only", b"_update_existing_only"]  # noqa: Y015
     _WhichOneofReturnType_user: _TypeAlias = _typing.Literal["external_id", "user_alias", "anonymous_id", "profile_id"]  # noqa: Y015
     _WhichOneofArgType_user: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__update_existing_only) -> _WhichOneofReturnType__update_existing_only | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_user) -> _WhichOneofReturnType_user | None: ...
 
 Global___SentMessage: _TypeAlias = SentMessage  # noqa: Y015

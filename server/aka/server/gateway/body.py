@@ -137,7 +137,7 @@ def array(body: dict[str, Any], field: str) -> list[Any]:
 
 
 def profile_data_in(body: dict[str, Any], within: str = "") -> Refusal | None:
-    """Return why traits or properties that are not empty are refused: aka cannot store them, and drops nothing."""
+    """Return why traits or properties that are not empty are refused: the dialects keep identifiers, and drop nothing."""
     for field in PROFILE_DATA:
         value = body.get(field)
         if value is not None and as_object(value, within + field):
@@ -146,8 +146,8 @@ def profile_data_in(body: dict[str, Any], within: str = "") -> Refusal | None:
 
 
 def profile_data(field: str) -> Refusal:
-    """Say that a field has what aka does not store."""
-    return Refusal(MALFORMED, f"{field} cannot be stored: aka keeps no profile data, only identifiers")
+    """Say that a field has what the dialects do not keep."""
+    return Refusal(MALFORMED, f"{field} is refused: this endpoint keeps identifiers; send data to Track")
 
 
 def missing(field: str) -> Refusal:

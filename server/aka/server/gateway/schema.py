@@ -65,8 +65,8 @@ NO_PROFILE_DATA: dict[str, Schema] = {
     field: {
         "type": ["object", "null"],
         "maxProperties": 0,
-        "description": "Refused unless it is empty: aka keeps identifiers, not profile data.",
+        "description": "Refused unless it is empty: send data to Track.",
     }
     for field in PROFILE_DATA
 }
-"""Fields that the dialects have for what aka does not keep."""
+"""Fields that the documents have for what the dialects do not keep."""

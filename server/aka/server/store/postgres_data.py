@@ -25,24 +25,33 @@ from aka.server.store.lookups import Data
 from aka.server.store.postgres_graph import load_page
 from aka.server.store.store import ProfileData, Workspace
 
+_KEYS: Final = "unnest($2::bytea[]) AS k (id)"
 _TOMBSTONES: Final = f"""
-    SELECT {TOMBSTONE_COLUMNS} FROM unnest($2::bytea[]) AS k (id)
-    JOIN profiles t ON t.workspace = $1 AND t.survivor = k.id AND t.parent IS NOT NULL ORDER BY t.merged_by
+    SELECT {TOMBSTONE_COLUMNS} FROM {_KEYS} CROSS JOIN LATERAL (
+        SELECT {TOMBSTONE_COLUMNS}, t.merged_by FROM profiles t
+        WHERE t.workspace = $1 AND t.survivor = k.id AND t.parent IS NOT NULL OFFSET 0
+    ) t
+    ORDER BY t.merged_by
 """
 _ATTRIBUTES: Final = f"""
-    SELECT {ATTRIBUTE_COLUMNS} FROM unnest($2::bytea[]) AS k (id)
-    JOIN attributes a ON a.workspace = $1 AND a.origin = k.id
+    SELECT a.* FROM {_KEYS} CROSS JOIN LATERAL (
+        SELECT {ATTRIBUTE_COLUMNS} FROM attributes a WHERE a.workspace = $1 AND a.origin = k.id OFFSET 0
+    ) a
 """
-_PUSH_TOKENS: Final = """
-    SELECT p.origin, p.app_id, p.token, p.device_id FROM unnest($2::bytea[]) AS k (id)
-    JOIN push_tokens p ON p.workspace = $1 AND p.origin = k.id ORDER BY p.app_id, p.token, p.origin
+_PUSH_TOKENS: Final = f"""
+    SELECT p.* FROM {_KEYS} CROSS JOIN LATERAL (
+        SELECT p.origin, p.app_id, p.token, p.device_id FROM push_tokens p
+        WHERE p.workspace = $1 AND p.origin = k.id OFFSET 0
+    ) p
+    ORDER BY p.app_id, p.token, p.origin
 """
-_NUMBERS: Final = """
-    SELECT k.id, (SELECT max(number) FROM activities a WHERE a.workspace = $1 AND a.origin = k.id)
-    FROM unnest($2::bytea[]) AS k (id)
+_NUMBERS: Final = f"""
+    SELECT k.id, (
+        SELECT a.number FROM activities a WHERE a.workspace = $1 AND a.origin = k.id ORDER BY a.number DESC LIMIT 1
+    ) FROM {_KEYS}
 """
 _ACTIVITIES: Final = f"""
-    SELECT a.* FROM unnest($2::bytea[]) AS k (id) CROSS JOIN LATERAL (
+    SELECT a.* FROM {_KEYS} CROSS JOIN LATERAL (
         SELECT {ACTIVITY_COLUMNS} FROM activities a
         WHERE a.workspace = $1 AND a.origin = k.id AND a.at >= $3 AND (a.at, a.origin, a.number) > ($3, $4, $5)
             AND a.kind = ANY ($6::text[])
