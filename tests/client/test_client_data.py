@@ -16,7 +16,7 @@ from aka.client import (
     TooMuchData,
     UserAlias,
 )
-from tests.client.calling import Calls
+from tests.client.calls import Calls
 from tests.grpc.wire import UNKNOWN_UUID
 
 DEVICE = UserAlias("device", "7")

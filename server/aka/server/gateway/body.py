@@ -137,7 +137,7 @@ def array(body: dict[str, Any], field: str) -> list[Any]:
 
 
 def profile_data_in(body: dict[str, Any], within: str = "") -> Refusal | None:
-    """Return why traits or properties that are not empty are refused: the dialects keep identifiers, and drop nothing."""
+    """Return why traits or properties that are not empty are refused: the dialects keep identifiers alone."""
     for field in PROFILE_DATA:
         value = body.get(field)
         if value is not None and as_object(value, within + field):
