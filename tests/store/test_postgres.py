@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from aka.server.domain.identifiers import id_of
 from aka.server.errors import AkaError
+from aka.server.keys import PERMISSIONS
 from aka.server.store import postgres_connection, postgres_data, postgres_migrations
 from aka.server.store.postgres import PostgresStore
 from aka.server.store.postgres_changes import _DELETE, _POINT
@@ -614,7 +615,7 @@ async def test_every_statement_of_a_call_goes_by_whole_keys_however_small_the_ta
 
 async def test_migrations_that_are_applied_at_once_are_applied_once(empty: PostgresUrl) -> None:
     done = await asyncio.gather(*(on_database(empty, postgres_migrations.migrate) for _ in range(6)))
-    assert [migration for each in done for migration in each] == postgres_migrations.migrations()
+    assert sorted(migration for each in done for migration in each) == postgres_migrations.migrations()
 
 
 @pytest.mark.parametrize(("name", "opens"), [("adds_a_column", True), ("contract_drops_a_column", False)])
@@ -629,6 +630,35 @@ async def test_a_server_of_the_version_before_starts_unless_what_it_needs_is_gon
     else:
         with pytest.raises(CannotOpen, match="from a newer aka"):
             await PostgresStore.open(empty, PostgresOptions())
+
+
+async def test_a_key_that_held_every_permission_gets_the_new_ones_and_another_does_not(
+    empty: PostgresUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = "aliases.write keys.admin operator profiles.export profiles.merge profiles.read"
+    known = postgres_migrations.migrations()
+    with monkeypatch.context() as before:
+        before.setattr(postgres_migrations, "migrations", lambda: known[:1])
+        await on_database(empty, postgres_migrations.migrate)
+
+    async def add(connection: asyncpg.Connection) -> None:
+        await connection.execute("INSERT INTO workspaces (name, created_at) VALUES ('acme', 0)")
+        for name, permissions in (("first", everything), ("other", "aliases.write profiles.read")):
+            await connection.execute(
+                "INSERT INTO api_keys (id, workspace, digest, name, prefix, permissions, created_at)"
+                " SELECT $1, id, $1, $2, '', $3, 0 FROM workspaces",
+                name.encode(),
+                name,
+                permissions,
+            )
+
+    await on_database(empty, add)
+    await on_database(empty, postgres_migrations.migrate)
+    rows = await on_database(empty, lambda connection: connection.fetch("SELECT name, permissions FROM api_keys"))
+    assert {name: set(permissions.split()) for name, permissions in rows} == {
+        "first": PERMISSIONS,
+        "other": {"aliases.write", "profiles.read"},
+    }
 
 
 async def test_a_broken_migration_leaves_nothing(empty: PostgresUrl, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from aka.server.domain.changes import Change
 from aka.server.domain.graph import Graph
 from aka.server.domain.identifiers import Identifier, Key, ProfileId, id_of
 from aka.server.errors import AkaError
+from aka.server.keys import PERMISSIONS
 from aka.server.store import sqlite_migrations
 from aka.server.store.sqlite import SqliteStore
 from aka.server.store.sqlite_check import check_file
@@ -349,6 +350,29 @@ async def test_migrations_are_applied_in_order(file: Path, monkeypatch: pytest.M
 
 
 BROKEN = (9002, "broken", "CREATE TABLE half (x); INSERT INTO nowhere VALUES (1)")
+
+
+async def test_a_key_that_held_every_permission_gets_the_new_ones_and_another_does_not(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = "aliases.write keys.admin operator profiles.merge profiles.read"
+    with monkeypatch.context() as before:
+        before.setattr(sqlite_migrations, "migrations", lambda: migrations()[:1])
+        migrate_file(str(file), apply=True)
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO workspaces VALUES (1, 'acme', 0)")
+        for name, permissions in (("first", everything), ("other", "aliases.write profiles.read")):
+            connection.execute(
+                "INSERT INTO api_keys VALUES (?, 1, ?, ?, '', ?, 0, NULL, NULL, NULL)",
+                (name.encode(), name.encode(), name, permissions),
+            )
+    migrate_file(str(file), apply=True)
+    with closing(sqlite3.connect(file)) as connection:
+        held = dict(connection.execute("SELECT name, permissions FROM api_keys").fetchall())
+    assert {name: set(permissions.split()) for name, permissions in held.items()} == {
+        "first": PERMISSIONS,
+        "other": {"aliases.write", "profiles.read"},
+    }
 
 
 async def test_a_broken_migration_leaves_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

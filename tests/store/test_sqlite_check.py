@@ -15,7 +15,7 @@ from aka.server.store.sqlite_file import own
 from aka.server.store.sqlite_migrations import migrate_file
 from aka.server.store.store import CannotOpen, Workspace
 from aka.v1 import alias_service_pb2 as v1
-from tests.domain.world import alias, create_alias, delete_alias, identify, pair
+from tests.domain.world import alias, create_alias, delete_alias, happen, identify, pair, track
 from tests.store.tenant import Tenant
 
 ALWAYS = v1.MERGE_POLICY_ALWAYS
@@ -38,6 +38,7 @@ async def _populate(file: Path) -> None:
     async with served(file) as tenant:
         await tenant.batch(*map(identify, ["ann", "bob", "cid", "dan"]), create_alias("cookie"))
         await tenant.batch(alias("ann", "card"), alias("ann", "scrap"), delete_alias("scrap"), alias("cid", "cid-card"))
+        await tenant.batch(track("cid", {"plan": "free"}, "token"), *(happen("cid", "seen") for _ in range(3)))
         await tenant.batch(create_alias(pair("crm", "1"), "ann"), create_alias(pair("crm", "2"), "dan"))
         await tenant.batch(alias("bob", "cid", ALWAYS), alias("ann", "bob", ALWAYS))  # a tombstone's tombstone: cid
         await Tenant(tenant.store, Workspace(2)).batch(*(identify(f"eve-{number}") for number in range(30)))
@@ -275,6 +276,22 @@ DAMAGES = {
     "a journal entry of another time": (
         "UPDATE journal SET at = 9 WHERE kind = 'created' AND name = 'dan'",
         "the journal tells of it as",
+    ),
+    "an attribute of a profile that is missing": (
+        "UPDATE attributes SET origin = x'09'",
+        "it has data and is not stored",
+    ),
+    "a push token of a profile that is missing": (
+        "UPDATE push_tokens SET origin = x'09'",
+        "it has data and is not stored",
+    ),
+    "an event of a profile that is missing": (
+        "UPDATE activities SET origin = x'09'",
+        "it has data and is not stored",
+    ),
+    "an event that is missing": (
+        "DELETE FROM activities WHERE number = 2",
+        "some of its activities are not stored",
     ),
     "a key of a workspace that is missing": (
         "INSERT INTO api_keys (id, workspace, digest, name, prefix, permissions, created_at)"
