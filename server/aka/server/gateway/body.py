@@ -147,7 +147,7 @@ def profile_data_in(body: dict[str, Any], within: str = "") -> Refusal | None:
 
 def profile_data(field: str) -> Refusal:
     """Say that a field has what the dialects do not keep."""
-    return Refusal(MALFORMED, f"{field} is refused: this endpoint keeps identifiers; send data to Track")
+    return Refusal(MALFORMED, f"{field} cannot be stored here: this endpoint keeps identifiers; send data to Track")
 
 
 def missing(field: str) -> Refusal:
