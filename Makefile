@@ -35,11 +35,22 @@ serve: $(VENV)/.serve ## Install, make the database and a first key, and serve
 
 .PHONY: test
 test: install ## Run every test that is fast enough for every change (under 8 minutes)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --ignore tests/callers
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --ignore tests/callers --ignore tests/packaging
 
 .PHONY: test-callers
 test-callers: install ## Call aka from Go, Node, curl and buf; installs what npm and, as root, apt-get have for that
 	$(BIN)/python -m pytest --timeout 900 tests/callers
+
+.PHONY: dist
+dist: install ## Build the wheel and the sdist into dist/, and check them
+	@$(PIP) install -c constraints.txt -e '.[dist]'
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+
+.PHONY: test-packaging
+test-packaging: dist ## Install what was built, on the lowest and the newest versions, and test it there
+	$(BIN)/python -m pytest --timeout 900 tests/packaging
 
 .PHONY: test-faults
 test-faults: install ## Run the fault tests, and the search of histories, in their long form
