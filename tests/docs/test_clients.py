@@ -48,8 +48,9 @@ def test_the_table_of_calls_has_every_method_with_its_first_parameters() -> None
 
 def test_the_commands_of_the_page_give_the_answers_that_it_shows(tmp_path: Path) -> None:
     shown = examples(PAGE)
-    with serving(cwd=tmp_path) as server:
-        variables = {"AKA_SERVER": server.address, "AKA_API_KEY": KEY, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    with serving(cwd=tmp_path, settings={"rest_address": "127.0.0.1:0"}) as server:
+        called = {"AKA_SERVER": server.address, "AKA_REST": server.rest, "AKA_API_KEY": KEY}
+        variables = called | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
         answers = [run(example.command, variables, tmp_path) for example in shown]
     assert masked(answers) == masked([example.answer for example in shown])
 

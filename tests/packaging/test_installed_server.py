@@ -34,7 +34,6 @@ TESTS: Final = (
     "tests/grpc/test_grpc_links.py",
     "tests/grpc/test_grpc_reflection.py",
     "tests/store/test_postgres_links.py",
-    "tests/telemetry/test_logs.py",
     "tests/telemetry/test_metrics.py",
     "tests/telemetry/test_traces.py",
 )
