@@ -505,6 +505,18 @@ async def test_a_limit_that_lets_less_than_a_piece_pass_does_not_keep_an_export_
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
+async def test_an_export_is_not_gone_on_with_in_another_workspace(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("\n".join(["user_id", *(f"u{number}" for number in range(1500))]))
+    async with served(tmp_path / "aka.db") as server:
+        commands = Commands(tmp_path, server.address)
+        assert (await commands.run("import", "l.csv")).code == 0
+    async with served(tmp_path / "aka.db", rate_limit="1/day", address=server.address) as server:
+        assert (await commands.run("export", "out.csv", "--patience", "0")).code == 6
+        other = replace(commands, key=server.add_key("profiles.export", workspace="acme"))
+        ended = await other.run("export", "out.csv", "--resume")
+    assert (ended.code, "resume_token is no token" in ended.err, "goes on with it" in ended.err) == (2, True, False)
+
+
 async def test_one_file_is_imported_by_one_command_at_a_time(commands: Commands) -> None:
     file = commands.write("l.csv", "user_id\nu\n")
     with (commands.folder / file).open("rb") as held:

@@ -110,6 +110,19 @@ async def test_every_identifier_is_answered_in_order(size: int, client: Calls) -
     assert [resolution.user_id for resolution in found] == ["known-1" if one == "known-1" else None for one in asked]
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 10])
+async def test_every_identifier_that_is_awaited_is_answered_in_order(size: int, server: Workspace) -> None:
+    asked = [f"u{n}" for n in range(size)]
+
+    async def identifiers() -> AsyncIterator[str]:
+        for identifier in asked:
+            yield identifier
+
+    async with AsyncClient(server.address, api_key=server.key) as client:
+        found = [resolution.identifier async for resolution in client.resolve_many(identifiers(), batch_size=2)]
+    assert found == asked
+
+
 async def test_identifiers_of_all_kinds_may_be_mixed(client: Calls) -> None:
     profile_id = (await client.identify("u")).profile_id
     pair = UserAlias("l", "n")
@@ -182,17 +195,19 @@ async def test_no_more_identifiers_are_taken_than_are_needed(asyncio_client: Asy
     gate.open.set()
     endless = (f"u{next(taken)}" for _ in count())
     async with aclosing(asyncio_client.resolve_many(endless, batch_size=2, in_flight=3)) as found:
-        assert (await anext(found)).identifier == "u0"
-    assert next(taken) <= 2 * (3 + 1)
+        for number in range(20):
+            assert (await anext(found)).identifier == f"u{number}"
+    assert next(taken) <= 20 + 2 * (3 + 1)
 
 
 async def test_no_more_identifiers_are_taken_by_threads_than_are_needed(threaded_client: Client, gate: Gate) -> None:
     taken = count()
     gate.open.set()
     found = threaded_client.resolve_many((f"u{next(taken)}" for _ in count()), batch_size=2, in_flight=3)
-    assert (await asyncio.to_thread(next, found)).identifier == "u0"
+    for number in range(20):
+        assert (await asyncio.to_thread(next, found)).identifier == f"u{number}"
     found.close()
-    assert next(taken) <= 2 * 3
+    assert next(taken) <= 20 + 2 * 3
 
 
 async def test_answers_come_while_identifiers_are_awaited(asyncio_client: AsyncClient, gate: Gate) -> None:

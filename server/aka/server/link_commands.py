@@ -22,6 +22,7 @@ from aka.v1 import alias_service_pb2 as v1
 
 REJECTED: Final = 4
 _CODES: Final = {
+    grpc.StatusCode.INVALID_ARGUMENT: 2,
     grpc.StatusCode.UNAUTHENTICATED: 5,
     grpc.StatusCode.PERMISSION_DENIED: 5,
     grpc.StatusCode.RESOURCE_EXHAUSTED: 6,
@@ -207,7 +208,8 @@ def _explained(what: str, file: str, state_file: Path | None) -> Iterator[None]:
     except Busy:
         end(1, f"{file}: another {what} of it is under way")
     except GaveUp as error:
-        end(_CODES.get(error.code, 1), f"{error}{go_on}")
+        # What is malformed, such as another workspace's token, is so again.
+        end(_CODES.get(error.code, 1), str(error) + go_on * (error.code != grpc.StatusCode.INVALID_ARGUMENT))
     except KeyboardInterrupt:
         end(130, f"stopped{go_on}")
 
