@@ -63,6 +63,10 @@ class Script:
                 script.meet(request, session)
                 return await super().Resolve(request, session)
 
+            async def GetProfile(self, request: v1.GetProfileRequest, session: Session) -> v1.GetProfileResponse:
+                script.meet(request, session)
+                return await super().GetProfile(request, session)
+
         return Scripted(service, rules)
 
 

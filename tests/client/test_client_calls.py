@@ -118,6 +118,13 @@ async def test_a_batch_has_a_change_or_an_error_for_each_item(client: Calls) -> 
         refused.unwrap()
 
 
+async def test_each_item_of_a_batch_has_its_own_merge_policy(client: Calls) -> None:
+    await client.identify_many([AliasToIdentify(user) for user in ("u", "v")])
+    policies = (MergePolicy.NEVER, None, MergePolicy.ALWAYS)
+    results = await client.batch_alias([AliasRequest("u", "v", policy) for policy in policies])
+    assert [result.error and type(result.error) for result in results] == [AliasTaken, IdentifiedProfile, None]
+
+
 async def test_a_batch_may_be_validated_and_repeated(client: Calls) -> None:
     items = [AliasRequest("u", "a", create_missing=True)]
     (tried,) = await client.batch_alias(items, validate_only=True)
@@ -214,6 +221,7 @@ async def test_a_tombstone_leads_to_its_survivor(client: Calls) -> None:
     profile = await client.get_profile(tombstone, consistency=Consistency.STRONG)
     assert (profile.profile_id, profile.redirected_from) == (survivor, tombstone)
     assert (profile.merged_profile_ids, profile.merged_profile_count) == ((tombstone,), 1)
+    assert (await client.resolve(profile.merged_profile_ids[0])).found  # it is asked for as it is
 
 
 async def test_a_profile_has_its_identifiers_with_their_kinds_and_times(client: Calls) -> None:

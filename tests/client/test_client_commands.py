@@ -103,6 +103,15 @@ def test_lines_of_stdin_are_done_one_by_one(aka: Aka, known: str) -> None:
     assert ended.exit_code == 3
 
 
+def test_the_next_line_is_done_whatever_was_wrong_with_one_and_the_code_is_the_firsts(aka: Aka, known: str) -> None:
+    aka("identify", "other")
+    ended = aka("alias", "--json", stdin="user_123\tother\nnobody\tb\nuser_123\t\nuser_123\tlast \n")
+    told = [row.get("outcome") or row["error"]["reason"] for row in rows(ended)]
+    assert told == ["IDENTIFIED_PROFILE", "USER_NOT_FOUND", "FIELD_REQUIRED", "LINKED"]
+    assert ended.exit_code == 4
+    assert rows(aka("resolve", "--json", "last ", "last"))[0]["profile_id"] == known
+
+
 def test_what_was_done_before_a_bad_line_is_shown(aka: Aka, known: str) -> None:
     for line in (b"user_123 b\n", b"user_123\t\xff\n"):
         ended = aka("alias", stdin=b"user_123\ta\n" + line)

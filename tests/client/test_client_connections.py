@@ -1,6 +1,8 @@
 """How servers are reached: addresses, channels, TLS, keys, threads, traces."""
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -11,17 +13,26 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from opentelemetry.sdk.trace import TracerProvider
 
 from aka.client import AsyncClient, Client, KeyInvalid, Tls, UnavailableError
 from aka.client._channel import Target
 from aka.server.tls import Certificates
+from tests.cli.command import KEY as PROCESS_KEY
+from tests.cli.command import serving as serving_process
 from tests.client.calling import Script, client_of
 from tests.client.calls import Workspace
 from tests.grpc.wire import KEY, serving
 from tests.telemetry.recording import Recorded, trace_of
 from tests.tls.authority import NAME, Authority
 
+LONG = os.environ.get("AKA_TEST_LONG") == "1"
 SOMEWHERE = "127.0.0.1:1"
 
 
@@ -209,6 +220,25 @@ def test_files_of_tls_that_cannot_be_used_are_told_of_at_once(authority: Authori
                 kind(SOMEWHERE, api_key=KEY, tls=tls)
         with pytest.raises(FileNotFoundError):
             kind(SOMEWHERE, api_key=KEY, tls=Tls(tmp_path / "nowhere.pem"))
+
+
+def test_a_key_that_is_encrypted_is_told_of_and_no_password_is_asked_for(authority: Authority, tmp_path: Path) -> None:
+    shown, encrypted = authority.issue("caller"), tmp_path / "encrypted.key"
+    key = load_pem_private_key(Path(shown.key).read_bytes(), None)
+    form = Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+    encrypted.write_bytes(key.private_bytes(*form))
+    with pytest.raises(ValueError, match="the key must not be encrypted"):
+        Client(SOMEWHERE, api_key=KEY, tls=Tls(authority.ca, shown.cert, encrypted))
+
+
+@pytest.mark.skipif(not LONG, reason="a connection's pings take half a minute: AKA_TEST_LONG=1")
+async def test_a_server_that_vanished_is_noticed_before_the_deadline(tmp_path: Path, api: str) -> None:
+    with serving_process(cwd=tmp_path) as frozen:
+        async with client_of(api, frozen.address, retries=0, api_key=PROCESS_KEY, timeout=60) as client:
+            await client.resolve("u")
+            frozen.process.send_signal(signal.SIGSTOP)
+            with pytest.raises(UnavailableError):
+                await client.resolve("u")
 
 
 async def test_one_client_serves_many_threads(server: Workspace) -> None:

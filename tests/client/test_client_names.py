@@ -1,10 +1,10 @@
-"""The documents' names of a user and of an alias: synonyms, and never two for one."""
+"""What requests say: the documents' names, which are synonyms and never two for one; how fresh a read must be."""
 
 from typing import Any
 
 import pytest
 
-from aka.client import UserAlias
+from aka.client import Consistency, UserAlias
 from aka.v1 import alias_service_pb2 as v1
 from tests.client.calling import Script
 from tests.client.calls import Calls
@@ -47,3 +47,13 @@ async def test_names_that_are_ambiguous_or_missing_are_a_type_error_that_says_so
     with pytest.raises(TypeError, match=told):
         await client.alias(*given, **named)
     assert not script.seen
+
+
+@pytest.mark.parametrize("consistency", [None, *Consistency])
+async def test_a_read_says_how_fresh_it_must_be(consistency: Consistency | None, client: Calls, script: Script) -> None:
+    await client.identify("u")
+    await client.resolve("u", consistency=consistency)
+    await client.resolve_all(["u"], consistency=consistency)
+    await client.get_profile("u", consistency=consistency)
+    sent = v1.Consistency.Value(f"CONSISTENCY_{consistency or 'UNSPECIFIED'}")
+    assert [request.consistency for request in script.seen] == [sent] * 3

@@ -1,5 +1,6 @@
 """aka.client.testing, as somebody else's tests use it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,8 @@ with running_server() as server, server.client() as client:
 
 def test_other_test_runners_run_a_server_too() -> None:
     command = [sys.executable, "-c", WITHOUT_PYTEST]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    env = {**os.environ, "AKA_TLS_CERT": "nowhere.pem"}  # what is set for another server is not for this one
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True)
     assert ran.stdout == "CREATED\n"
 
 

@@ -23,6 +23,7 @@ _OPTIONS: Final[Sequence[tuple[str, str | int]]] = (
     # A machine that vanished without a word is noticed. (aka allows a ping every 10 s.)
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),  # newer gRPC goes by this one; it is a minute unless told
     # A call is kept until it is answered, so that it can be repeated: the largest that aka takes has about 480 KB.
     ("grpc.per_rpc_retry_buffer_size", 512 * 1024),
 )
