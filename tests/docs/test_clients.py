@@ -43,7 +43,8 @@ def test_the_table_of_calls_has_every_method_with_its_first_parameters() -> None
     for call in shown:
         name, _, given = call.rstrip(")").partition("(")
         parameters = [*inspect.signature(getattr(AsyncClient, name)).parameters][1:]
-        assert given.split(", ") == parameters[: given.count(",") + 1]
+        named = given.split(", ") if given else []
+        assert named == parameters[: len(named)]
 
 
 def test_the_commands_of_the_page_give_the_answers_that_it_shows(tmp_path: Path) -> None:

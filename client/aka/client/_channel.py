@@ -87,7 +87,8 @@ def service_config(retries: int) -> dict[str, object]:
 
     Calls go to all addresses in turn. UNAVAILABLE, ABORTED and RESOURCE_EXHAUSTED are repeated, with backoff and
     gRPC's own jitter, within the call's deadline. Of the last aka means OVERLOADED alone: with RATE_LIMITED it sends
-    the pushback that forbids it. Where too many calls fail, none is repeated until more of them succeed.
+    the pushback that forbids it. Where too many calls fail, none is repeated until more of them succeed. An import is
+    not repeated: what is kept of it may not be all.
     """
     config: dict[str, object] = {"loadBalancingConfig": [{"round_robin": {}}]}
     if retries:
@@ -98,8 +99,12 @@ def service_config(retries: int) -> dict[str, object]:
             "backoffMultiplier": 3,
             "retryableStatusCodes": ["UNAVAILABLE", "ABORTED", "RESOURCE_EXHAUSTED"],
         }
+        service = "aka.v1.AliasService"
         config |= {
-            "methodConfig": [{"name": [{"service": "aka.v1.AliasService"}], "retryPolicy": policy}],
+            "methodConfig": [
+                {"name": [{"service": service}], "retryPolicy": policy},
+                {"name": [{"service": service, "method": "ImportLinks"}]},
+            ],
             "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
         }
     return config

@@ -20,7 +20,10 @@ from aka.client._values import (
     AliasToIdentify,
     Change,
     Consistency,
+    ImportAccount,
     ItemResult,
+    Link,
+    LinkPage,
     MergeBehavior,
     MergePolicy,
     NewUserAlias,
@@ -33,6 +36,9 @@ from aka.v1 import alias_service_pb2 as v1
 MOST_RESOLVED = 1000
 """Identifiers that one Resolve takes."""
 
+MOST_IMPORTED = 1000
+"""Links that one message of ImportLinks takes."""
+
 
 class Client:
     """Calls aka. Make one and use it for all calls; it is a context manager that closes itself.
@@ -42,7 +48,8 @@ class Client:
 
     What all methods share:
 
-    - `timeout` is the seconds that a call may take, repeats included; None: the client's.
+    - `timeout` is the seconds that a call may take, repeats included; None: the client's. (`import_links` and
+      `export_links` take as long as they take: None is no limit there.)
     - `request_id`, a UUID, makes a change one that is done once: the same call with the same one gets its first
       answer again for 24 hours. (AIP-155)
     - `validate_only` gives the outcome or the error that the call would have, and writes nothing. (AIP-163)
@@ -241,6 +248,8 @@ class Client:
             raise ValueError(f"batch_size: {batch_size} is not from 1 to {MOST_RESOLVED}")
         if in_flight < 1:
             raise ValueError(f"in_flight: {in_flight} is not 1 or more")
+        if isinstance(identifiers, str):
+            raise TypeError("resolve_many takes an iterable of identifiers; for one there is resolve")
         asked = in_order(
             batches(identifiers, batch_size),
             lambda batch: self._connection.start(
@@ -341,6 +350,42 @@ class Client:
             parts += page.profiles
         found = {place: data_messages.exported_profile(each) for place, each in data_messages.join(parts).items()}
         return tuple(found.get(place) for place in range(len(asked)))
+
+    def import_links(
+        self,
+        links: Iterable[Link],
+        *,
+        merge_policy: MergePolicy | None = None,
+        validate_only: bool = False,
+        timeout: float | None = None,
+    ) -> ImportAccount:
+        """Link what any number of links say, in order, and return an account of what was done.
+
+        Links are taken as they are needed, and sent up to 1000 at a time. One that is refused is in the account with
+        its error, and the others go on. Where something ends the call when a part was done, the account is not
+        `complete`: go on behind the first `links_received` links in another call, which meets that something as its
+        error. After an error send again all that there is no account of; a link that is there already changes nothing.
+        Nothing is repeated by itself, and there is no deadline unless `timeout` is given. (docs/import-export.md)
+        """
+        requests = (
+            request
+            for batch in batches(links, MOST_IMPORTED)
+            for request in messages.import_requests(batch, merge_policy, validate_only=validate_only)
+        )
+        answer, call_id = self._connection.send(requests, v1.ImportLinksRequest, v1.ImportLinksResponse, timeout)
+        return messages.import_account(answer, call_id)
+
+    def export_links(self, *, resume_token: str | None = None, timeout: float | None = None) -> Generator[LinkPage]:
+        """Yield all links of the workspace in pages, in the order of their identifiers, as they are needed.
+
+        `resume_token` is that of the last page that came, and goes on behind it: after an error, or whenever one
+        likes. A `timeout` is for all pages together; without one there is no deadline. Who stops early ends the call.
+        Needs the permission `profiles.export`. (docs/import-export.md)
+        """
+        request = messages.export_request(resume_token)
+        with closing(self._connection.receive(request, v1.ExportLinksResponse, timeout)) as pages:
+            for page in pages:
+                yield messages.link_page(page)
 
     def close(self) -> None:
         """Let go of the server; calls under way end with an error."""

@@ -4,21 +4,34 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from queue import SimpleQueue
+from threading import Semaphore
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
 from aka.client._channel import Target, open_async_channel, open_channel
-from aka.client._errors import AkaError, Metadata, RateLimit, error_of_call, rate_limit_of
+from aka.client._errors import (
+    AkaError,
+    DeadlineExceededError,
+    Metadata,
+    RateLimit,
+    UnavailableError,
+    error_of_call,
+    rate_limit_of,
+)
 from aka.client._trace_context import trace_metadata
 from aka.v1.alias_service_pb2_grpc import AliasServiceStub
 
 A = TypeVar("A", bound=Message)
+R = TypeVar("R", bound=Message)
 
+_GIVEN_UP: Final = "The caller gave it up"
+_WRITE_FAILED: Final = "Internal error from Core"
 _LONGEST: Final = 1_000_000_000
 
 
@@ -45,7 +58,7 @@ class Begun:
 
     method: str
     request_id: str
-    timeout: float
+    timeout: float | None
     metadata: Sequence[tuple[str, str]] = field(repr=False)  # the API key is in it
     began: float
     on_call: OnCall | None
@@ -62,6 +75,14 @@ class Begun:
     def cut_off(self, why: str) -> AkaError:
         """Report that it was cancelled, and return the error."""
         return self._fail(AkaError(grpc.StatusCode.CANCELLED, why, request_id=self.request_id), None)
+
+    def broke(self) -> AkaError:
+        """Report that it broke off, nobody knows why but where its time was up, and return the error."""
+        if self.timeout is not None and time.monotonic() - self.began >= self.timeout:
+            late = grpc.StatusCode.DEADLINE_EXCEEDED
+            return self._fail(DeadlineExceededError(late, "Deadline exceeded", request_id=self.request_id), None)
+        why = "The call ended while a message was being sent"
+        return self._fail(UnavailableError(grpc.StatusCode.UNAVAILABLE, why, request_id=self.request_id), None)
 
     def _fail(self, error: AkaError, ended: float | None) -> AkaError:
         self._report(error, error.rate_limit, ended)
@@ -92,13 +113,20 @@ class Terms:
         return cls(key, _positive(timeout), on_call)
 
     def begin(self, request: Message, timeout: float | None) -> Begun:
-        """Return what a call bears. (`AliasRequest` is the request of `Alias`, and so on.)"""
+        """Return what a call bears."""
+        return self.begin_stream(type(request), self.timeout if timeout is None else timeout)
+
+    def begin_stream(self, request: type[Message], timeout: float | None) -> Begun:
+        """Return what a stream bears, which ends when it ends unless it is told a `timeout`.
+
+        (`AliasRequest` is the request of `Alias`, and so on.)
+        """
         request_id = str(uuid.uuid4())
         own = (("authorization", f"Bearer {self.api_key}"), ("x-request-id", request_id))
         return Begun(
-            type(request).__name__.removesuffix("Request"),
+            request.__name__.removesuffix("Request"),
             request_id,
-            self.timeout if timeout is None else _positive(timeout),
+            None if timeout is None else _positive(timeout),
             (*own, *trace_metadata()),
             time.monotonic(),
             self.on_call,
@@ -119,18 +147,47 @@ class AsyncConnection:
         """Return the answer and the call's `x-request-id`; AkaError where it is an error."""
         begun = self._terms.begin(request, timeout)
         call = getattr(self._opened(), begun.method)(request, timeout=begun.timeout, metadata=begun.metadata)
-        try:
+        with _reported(begun):
             answered: A = await call
             return answered, begun.answered(await call.trailing_metadata())
-        except grpc.RpcError as error:
-            raise begun.failed(error) from error
-        except asyncio.CancelledError:
-            # grpc.aio raises it in tasks that nobody cancelled, where their channel is closed.
-            task = asyncio.current_task()
-            if task is not None and not task.cancelling():
-                raise begun.cut_off("The channel was closed") from None
-            begun.cut_off("The caller gave it up")
+
+    async def send(
+        self, messages: AsyncIterable[R], request: type[R], answer: type[A], timeout: float | None
+    ) -> tuple[A, str]:
+        """Send messages until they or the call end, and return what `call` does."""
+        begun = self._terms.begin_stream(request, timeout)
+        call = getattr(self._opened(), begun.method)(timeout=begun.timeout, metadata=begun.metadata)
+        try:
+            async for message in messages:
+                if not await _write(call, message):
+                    break
+        except BaseException:
+            call.cancel()
+            begun.cut_off(_GIVEN_UP)
             raise
+        with _reported(begun):
+            with suppress(grpc.aio.InternalError):  # it has ended
+                await call.done_writing()
+            try:
+                answered: A = await call
+            except grpc.aio.AioRpcError as error:
+                if error.details() != _WRITE_FAILED:
+                    raise
+                # By that word grpc.aio replaces the status of a call that ends while a message waits to be sent.
+                raise begun.broke() from error
+            return answered, begun.answered(await call.trailing_metadata())
+
+    async def receive(self, request: Message, answer: type[A], timeout: float | None) -> AsyncGenerator[A]:
+        """Yield what comes as it is needed; closing the generator cancels the call."""
+        begun = self._terms.begin_stream(type(request), timeout)
+        call = getattr(self._opened(), begun.method)(request, timeout=begun.timeout, metadata=begun.metadata)
+        try:
+            with _reported(begun):
+                async for message in call:
+                    yield message
+                begun.answered(await call.trailing_metadata())
+        finally:
+            call.cancel()
 
     def start(self, request: Message, answer: type[A], timeout: float | None) -> "asyncio.Task[tuple[A, str]]":
         """Begin a call, to be awaited or cancelled."""
@@ -166,7 +223,8 @@ class Connection:
 
     def call(self, request: Message, answer: type[A], timeout: float | None) -> tuple[A, str]:
         """Return the answer and the call's `x-request-id`; AkaError where it is an error."""
-        begun, rpc = self._begin(request, timeout)
+        stub, begun = self._opened(), self._terms.begin(request, timeout)
+        rpc = getattr(stub, begun.method)
         try:
             with self._unless_closed():
                 answered, call = rpc.with_call(request, timeout=begun.timeout, metadata=begun.metadata)
@@ -176,9 +234,47 @@ class Connection:
 
     def start(self, request: Message, answer: type[A], timeout: float | None) -> "Started[A]":
         """Begin a call, to be waited for or cancelled."""
-        begun, rpc = self._begin(request, timeout)
+        stub, begun = self._opened(), self._terms.begin(request, timeout)
+        rpc = getattr(stub, begun.method)
         with self._unless_closed():
             return Started(begun, rpc.future(request, timeout=begun.timeout, metadata=begun.metadata))
+
+    def send(self, messages: Iterable[R], request: type[R], answer: type[A], timeout: float | None) -> tuple[A, str]:
+        """Send messages until they or the call end, and return what `call` does."""
+        stub, begun = self._opened(), self._terms.begin_stream(request, timeout)
+        rpc = getattr(stub, begun.method)
+        outbox: _Outbox[R] = _Outbox()
+        with self._unless_closed():
+            call = rpc.future(iter(outbox), timeout=begun.timeout, metadata=begun.metadata)
+        started: Started[A] = Started(begun, call)
+        call.add_done_callback(lambda _: outbox.end())
+        try:
+            for message in messages:
+                if not outbox.put(message):
+                    break
+        except BaseException:
+            started.cancel()
+            raise
+        outbox.end()
+        return started.result()
+
+    def receive(self, request: Message, answer: type[A], timeout: float | None) -> Generator[A, None, None]:
+        """Yield what comes as it is needed; closing the generator cancels the call."""
+        stub, begun = self._opened(), self._terms.begin_stream(type(request), timeout)
+        rpc = getattr(stub, begun.method)
+        with self._unless_closed():
+            call = rpc(request, timeout=begun.timeout, metadata=begun.metadata)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise begun.failed(error) from error
+        except BaseException:
+            begun.cut_off(_GIVEN_UP)
+            raise
+        else:
+            begun.answered(call.trailing_metadata())
+        finally:
+            call.cancel()
 
     def close(self) -> None:
         """End the calls under way, and the channel unless it was given."""
@@ -186,11 +282,10 @@ class Connection:
         if self._own is not None:
             self._own.close()
 
-    def _begin(self, request: Message, timeout: float | None) -> tuple[Begun, Any]:
+    def _opened(self) -> Any:
         if self._closed:
             raise RuntimeError("The client is closed")
-        begun = self._terms.begin(request, timeout)
-        return begun, getattr(self._stub, begun.method)
+        return self._stub
 
     @contextmanager
     def _unless_closed(self) -> Iterator[None]:
@@ -219,7 +314,7 @@ class Started(Generic[A]):
     def cancel(self) -> None:
         """End it, if it has not ended, and report it."""
         if self._future.cancel():
-            self._begun.cut_off("The caller gave it up")
+            self._begun.cut_off(_GIVEN_UP)
         else:
             with suppress(AkaError):
                 self.result()
@@ -234,6 +329,68 @@ class Started(Generic[A]):
 
     def _end(self, _: Any) -> None:
         self._ended = time.monotonic()
+
+
+class _Outbox(Generic[R]):
+    """Messages that gRPC's thread waits for and the caller's thread makes: what they are made of may be bound to it."""
+
+    def __init__(self) -> None:
+        self._room = Semaphore()
+        self._messages: SimpleQueue[R | None] = SimpleQueue()
+        self._ended = False
+
+    def put(self, message: R) -> bool:
+        """Put it in when there is room for one; return whether it is still wanted."""
+        self._room.acquire()
+        if not self._ended:
+            self._messages.put(message)
+        return not self._ended
+
+    def end(self) -> None:
+        """Want no more, and let go of both who wait."""
+        self._ended = True
+        self._messages.put(None)
+        self._room.release()
+
+    def __iter__(self) -> Iterator[R]:
+        while (message := self._messages.get()) is not None:
+            self._room.release()
+            yield message
+
+
+@contextmanager
+def _reported(begun: Begun) -> Iterator[None]:
+    """Report a call of grpc.aio that fails or is given up, and raise its error as an AkaError."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise begun.failed(error) from error
+    except asyncio.CancelledError:
+        if not _is_cancelled():
+            raise begun.cut_off("The channel was closed") from None
+        begun.cut_off(_GIVEN_UP)
+        raise
+    except GeneratorExit:
+        begun.cut_off(_GIVEN_UP)
+        raise
+
+
+async def _write(call: Any, message: Message) -> bool:
+    """Send a message; return whether the call goes on. Why it does not, its result tells."""
+    try:
+        await call.write(message)
+    except (grpc.RpcError, asyncio.InvalidStateError):
+        pass
+    except asyncio.CancelledError:
+        if _is_cancelled():
+            raise
+    return not call.done()
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancelled the task: grpc.aio raises CancelledError too where a channel is closed."""
+    task = asyncio.current_task()
+    return task is None or bool(task.cancelling())
 
 
 def _positive(timeout: float) -> float:

@@ -1,7 +1,7 @@
 """Values as messages, and messages as values."""
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar
@@ -16,19 +16,26 @@ from aka.client._values import (
     Change,
     Consistency,
     IdentifierKind,
+    ImportAccount,
     ItemResult,
+    Link,
     LinkedIdentifier,
+    LinkPage,
     MergeBehavior,
     MergePolicy,
     NewUserAlias,
     Outcome,
     Profile,
+    RefusedLink,
     Resolution,
 )
 from aka.v1 import alias_service_pb2 as v1
 
 PAGE: Final = 1000
 """Identifiers of a profile that one call returns: the most that aka gives."""
+
+IMPORT_BYTES: Final = 1 << 20
+"""What the links of a message of ImportLinks have at most, but for a single one that has more. aka takes 4 MiB."""
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -68,6 +75,7 @@ def alias_request(
     users = {"user_id": user_id, "primary_user_id": primary_user_id, "distinct_id": distinct_id}
     request = v1.AliasRequest(
         alias_id=_text("alias_id", _the_one("alias", {"alias_id": alias_id, "new_user_id": new_user_id})),
+        merge_policy=_merge_policy(merge_policy),
         create_missing=create_missing,
         validate_only=validate_only,
         request_id=request_id_text(request_id),
@@ -77,8 +85,6 @@ def alias_request(
         request.primary_user_id = _text("primary_user_id", user)
     else:
         request.user_id = _text("user_id", user)
-    if merge_policy is not None:
-        request.merge_policy = MERGE_POLICIES[MergePolicy(merge_policy)]
     return request
 
 
@@ -136,6 +142,10 @@ def get_profile_request(identifier_: Identifier, consistency: Consistency | None
     )
 
 
+def _merge_policy(merge_policy: MergePolicy | None) -> Any:
+    return None if merge_policy is None else MERGE_POLICIES[MergePolicy(merge_policy)]
+
+
 def _consistency(consistency: Consistency | None) -> Any:
     return None if consistency is None else CONSISTENCIES[Consistency(consistency)]
 
@@ -172,6 +182,44 @@ def delete_alias_request(
     return request
 
 
+def import_requests(
+    links: Iterable[Link], merge_policy: MergePolicy | None, *, validate_only: bool
+) -> Iterator[v1.ImportLinksRequest]:
+    """Yield messages of ImportLinks, none of them too large."""
+
+    def begin() -> v1.ImportLinksRequest:
+        return v1.ImportLinksRequest(merge_policy=_merge_policy(merge_policy), validate_only=validate_only)
+
+    request, size = begin(), 0
+    for one in map(_link_message, links):
+        length = one.ByteSize()
+        if request.links and size + length > IMPORT_BYTES:
+            yield request
+            request, size = begin(), 0
+        request.links.append(one)
+        size += length
+    yield request
+
+
+def _link_message(value: Link) -> v1.Link:
+    """Return a link. TypeError where it is none or has two aliases, ValueError where an id of it is empty."""
+    if not isinstance(value, Link):
+        raise TypeError(f"import_links takes Links, not {type(value).__name__}")
+    given = [name for name in ("alias_id", "anonymous_id", "user_alias") if getattr(value, name) is not None]
+    if len(given) > 1:
+        raise TypeError(f"{' and '.join(given)}: a Link has one of them; make a Link of each")
+    if value.user_id == "" or value.profile_id == "":  # it would be taken for none, and another profile be made
+        raise ValueError("Link: a user_id or profile_id is empty; give an id, or None")
+    link = v1.Link(profile_id=value.profile_id or "", user_id=value.user_id or "")
+    if value.alias_id is not None:
+        link.alias_id = value.alias_id
+    if value.anonymous_id is not None:
+        link.anonymous_id = value.anonymous_id
+    if value.user_alias is not None:
+        link.user_alias.CopyFrom(user_alias(value.user_alias))
+    return link
+
+
 def request_id_text(request_id: str | uuid.UUID | None) -> str:
     """Return a request id as it is sent."""
     if request_id == "":  # it would be taken for none, and the change done again
@@ -197,6 +245,32 @@ def item_results(results: Iterable[v1.ItemResult], request_id: str) -> tuple[Ite
         else ItemResult(result.index, change(result), None)
         for result in results
     )
+
+
+def export_request(resume_token: str | None) -> v1.ExportLinksRequest:
+    """Return a request of ExportLinks."""
+    if resume_token == "":  # it would be taken for none, and everything exported again
+        raise ValueError("resume_token: it is empty; give a page's, or None")
+    return v1.ExportLinksRequest(resume_token=resume_token or "")
+
+
+def import_account(answer: v1.ImportLinksResponse, request_id: str) -> ImportAccount:
+    """Return what an import did; `request_id` is the call's."""
+    return ImportAccount(
+        answer.links_received,
+        answer.complete,
+        answer.created,
+        answer.linked,
+        answer.already_linked,
+        answer.merged,
+        answer.identified,
+        tuple(RefusedLink(refused.index, error_of_item(refused.error, request_id)) for refused in answer.refused),
+    )
+
+
+def link_page(answer: v1.ExportLinksResponse) -> LinkPage:
+    """Return a part of an export."""
+    return LinkPage(tuple(map(_link, answer.links)), answer.resume_token)
 
 
 def resolution(asked: Identifier, answer: v1.Resolution) -> Resolution:
@@ -238,6 +312,18 @@ def linked_identifier(linked: v1.LinkedIdentifier) -> LinkedIdentifier:
     pair = found.user_alias
     value = UserAlias(pair.alias_label, pair.alias_name) if found.HasField("user_alias") else found.id
     return LinkedIdentifier(value, KINDS.get(linked.kind, IdentifierKind.UNKNOWN), time_of(linked.linked_at))
+
+
+def _link(link: v1.Link) -> Link:
+    pair = link.user_alias
+    return Link(
+        profile_id(link.profile_id),
+        link.user_id or None,
+        link.alias_id or None,
+        link.anonymous_id or None,
+        UserAlias(pair.alias_label, pair.alias_name) if link.HasField("user_alias") else None,
+        time_of(link.linked_at),
+    )
 
 
 def time_of(timestamp: Timestamp) -> datetime:

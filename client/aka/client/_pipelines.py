@@ -15,9 +15,7 @@ A = TypeVar("A", bound=Message)
 
 
 def batches(items: Iterable[I], size: int) -> Iterator[list[I]]:
-    """Yield the items in lists of a size; the last may be shorter. TypeError for a str, which is one identifier."""
-    if isinstance(items, str):
-        raise TypeError("resolve_many takes an iterable of identifiers; for one there is resolve")
+    """Yield the items in lists of a size; the last may be shorter."""
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch

@@ -180,6 +180,58 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """That an identifier is a profile's. What each field does in an import: docs/import-export.md."""
+
+    profile_id: str | ProfileId | None = None
+    user_id: str | None = None
+    """The id that the profile is known by; None where it is anonymous."""
+    alias_id: str | None = None
+    """What is linked: an id, or one of the two that follow. None of them: the link is that of `user_id` itself."""
+    anonymous_id: str | None = None
+    user_alias: UserAlias | None = None
+    linked_at: datetime | None = None
+    """When it was linked, in UTC; only in an export. An import links now."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedLink:
+    """A link that was not imported."""
+
+    index: int
+    """Its place among the links of the call, from 0."""
+    error: AkaError
+
+
+@dataclass(frozen=True, slots=True)
+class ImportAccount:
+    """What `import_links` did."""
+
+    links_received: int
+    """How many links, from the first on, were done or refused. The next call goes on behind them."""
+    complete: bool
+    """Whether these are all."""
+    created: int
+    """How many were `Outcome.CREATED`, and so on."""
+    linked: int
+    already_linked: int
+    merged: int
+    identified: int
+    refused: tuple[RefusedLink, ...]
+    """The others of them, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPage:
+    """A part of what `export_links` yields."""
+
+    links: tuple[Link, ...]
+    """1 to 1000."""
+    resume_token: str
+    """With it another call goes on behind these links in the same workspace, at any time, by another server too."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unlinked:
     """What `delete_alias` did."""
 
