@@ -82,6 +82,11 @@ CALLS: Final[Mapping[str, Any]] = {
         {"links": [{"user_id": "user_123", "alias_id": "legacy_999"}]},
     ],
     "ExportLinks": {},
+    "Track": {
+        "attributes": [{"external_id": "user_123", "attributes": {"city": "Bern"}}],
+        "events": [{"external_id": "user_123", "name": "signed_up", "properties": {"plan": "free", "seats": 2}}],
+    },
+    "ExportProfiles": {"profiles": [{"id": "user_123"}], "fields": "attributes,events"},
 }
 """The bodies, in order; a list of them where a stream is sent."""
 
@@ -145,6 +150,21 @@ ANSWERS: Final[Mapping[str, Any]] = {
         {"profile_id": "PROFILE 2", "user_id": "user_789", "linked_at": "TIME"},
         {"profile_id": "PROFILE 0", "user_id": "user_123", "user_alias": KIOSK, "linked_at": "TIME"},
     ],
+    "Track": {"attributes_processed": 1, "events_processed": 1},
+    "ExportProfiles": {
+        "profiles": [
+            {
+                "profile_id": "PROFILE 0",
+                "user_id": "user_123",
+                "identified": True,
+                "created_at": "TIME",
+                "updated_at": "TIME",
+                "identifier_count": 3,
+                "attributes": {"city": "Bern"},
+                "events": [{"name": "signed_up", "time": "TIME", "properties": {"plan": "free", "seats": 2.0}}],
+            }
+        ]
+    },
 }
 """What they are answered, as `shown` shows it."""
 

@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	akav1 "aka/v1"
 )
@@ -100,6 +102,14 @@ func id(id string) *akav1.Identifier {
 	return &akav1.Identifier{Value: &akav1.Identifier_Id{Id: id}}
 }
 
+func structOf(values map[string]any) *structpb.Struct {
+	made, err := structpb.NewStruct(values)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return made
+}
+
 func main() {
 	aka, ctx := connect(os.Getenv("AKA")), with(os.Getenv("AKA_KEY"))
 	kiosk := &akav1.UserAlias{AliasLabel: "kiosk", AliasName: "7"}
@@ -142,6 +152,21 @@ func main() {
 			&akav1.Link{UserId: "user_123", Alias: &akav1.Link_AliasId{AliasId: "legacy_999"}},
 		)),
 		"ExportLinks": exportLinks(ctx, aka),
+		"Track": answer(aka.Track(ctx, &akav1.TrackRequest{
+			Attributes: []*akav1.ProfileAttributes{{
+				User:       &akav1.ProfileAttributes_ExternalId{ExternalId: "user_123"},
+				Attributes: structOf(map[string]any{"city": "Bern"}),
+			}},
+			Events: []*akav1.Event{{
+				User:       &akav1.Event_ExternalId{ExternalId: "user_123"},
+				Name:       "signed_up",
+				Properties: structOf(map[string]any{"plan": "free", "seats": 2}),
+			}},
+		})),
+		"ExportProfiles": answer(aka.ExportProfiles(ctx, &akav1.ExportProfilesRequest{
+			Profiles: []*akav1.Identifier{id("user_123")},
+			Fields:   &fieldmaskpb.FieldMask{Paths: []string{"attributes", "events"}},
+		})),
 	}
 	refusal := refused(aka.Alias(ctx, &akav1.AliasRequest{User: user("nobody"), AliasId: "legacy_000"}))
 

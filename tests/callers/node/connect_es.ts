@@ -94,6 +94,26 @@ const answers = {
   ),
   ImportLinks: toJson(v1.ImportLinksResponseSchema, await aka.importLinks(imported())),
   ExportLinks: await all(aka.exportLinks({})),
+  Track: toJson(
+    v1.TrackResponseSchema,
+    await aka.track({
+      attributes: [{ user: { case: "externalId", value: "user_123" }, attributes: { city: "Bern" } }],
+      events: [
+        {
+          user: { case: "externalId", value: "user_123" },
+          name: "signed_up",
+          properties: { plan: "free", seats: 2 },
+        },
+      ],
+    }),
+  ),
+  ExportProfiles: toJson(
+    v1.ExportProfilesResponseSchema,
+    await aka.exportProfiles({
+      profiles: [{ value: { case: "id", value: "user_123" } }],
+      fields: { paths: ["attributes", "events"] },
+    }),
+  ),
 };
 const refusal = await refused(aka.alias({ user: { case: "userId", value: "nobody" }, aliasId: "legacy_000" }));
 

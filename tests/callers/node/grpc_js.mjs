@@ -53,9 +53,25 @@ async function refused(call) {
   throw new Error("the call was not refused");
 }
 
-// proto-loader gives a google.protobuf.Timestamp as it is on the wire; JSON wants its text.
-const asJson = (_, value) =>
-  value?.seconds === undefined ? value : new Date(Number(value.seconds) * 1000).toISOString();
+// proto-loader takes and gives google.protobuf's types as they are on the wire; in JSON they have forms of their own.
+function struct(values) {
+  const fields = Object.entries(values).map(([name, value]) => [
+    name,
+    typeof value === "number" ? { numberValue: value } : { stringValue: value },
+  ]);
+  return { fields: Object.fromEntries(fields) };
+}
+
+function asJson(_, value) {
+  if (value?.seconds !== undefined) {
+    return new Date(Number(value.seconds) * 1000).toISOString();
+  }
+  if (value?.fields !== undefined) {
+    const fields = Object.entries(value.fields).map(([name, field]) => [name, field.stringValue ?? field.numberValue]);
+    return Object.fromEntries(fields);
+  }
+  return value;
+}
 
 const kiosk = { alias_label: "kiosk", alias_name: "7" };
 const aka = connect(AKA, AKA_KEY);
@@ -80,6 +96,14 @@ const answers = {
     { links: [{ user_id: "user_123", alias_id: "legacy_999" }] },
   ]),
   ExportLinks: await aka.read("ExportLinks", {}),
+  Track: await aka.call("Track", {
+    attributes: [{ external_id: "user_123", attributes: struct({ city: "Bern" }) }],
+    events: [{ external_id: "user_123", name: "signed_up", properties: struct({ plan: "free", seats: 2 }) }],
+  }),
+  ExportProfiles: await aka.call("ExportProfiles", {
+    profiles: [{ id: "user_123" }],
+    fields: { paths: ["attributes", "events"] },
+  }),
 };
 const refusal = await refused(aka.call("Alias", { user_id: "nobody", alias_id: "legacy_000" }));
 aka.close();
