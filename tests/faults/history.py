@@ -218,11 +218,10 @@ class History:
         """Resolve all that every family ever named and compare; families with an unknown call find their state."""
         wanted: list[v1.Identifier] = []
         questions: list[tuple[Family, list[Name], list[str]]] = []
+        known = self.profile_ids
         for family in self.families:
             names = sorted(family.names)
-            tombstones = sorted(
-                {profile for state in family.states() for profile in state.into} & set(self.profile_ids)
-            )
+            tombstones = sorted({profile for state in family.states() for profile in state.into if profile in known})
             wanted += [_identifier(name) for name in names]
             wanted += [v1.Identifier(profile_id=self.profile_ids[profile]) for profile in tombstones]
             questions.append((family, names, tombstones))

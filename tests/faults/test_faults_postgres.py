@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from tests.faults import postgres_faults as faults
-from tests.faults.conftest import Report
+from tests.faults.conftest import LONG, Report
 from tests.faults.disk import Disk, small_disk
 from tests.faults.fleet import fleet
 from tests.faults.high_availability import INSTALL, high_availability
@@ -24,6 +24,8 @@ from tests.faults.relay import Relay
 from tests.postgres.cluster import Cluster
 
 STORE: Final = "PostgreSQL"
+
+only_long: Final = pytest.mark.skipif(not LONG, reason="takes half a minute or more; by make test-faults")
 
 _FAKETIME: Final = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
@@ -68,6 +70,7 @@ async def test_two_servers_come_through_what_is_done_to_their_database(
     assert history.reasons()["OUTCOME_UNKNOWN"] > 0
 
 
+@only_long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("fault", "inject", "times", "away"),
@@ -89,14 +92,11 @@ async def test_three_servers_lose_and_double_nothing_and_come_back_by_themselves
     history: History,
     random: Random,
     report: Report,
-    long: bool,
     fault: str,
     inject: Inject,
     times: int,
     away: bool,
 ) -> None:
-    if not long:
-        pytest.skip("takes half a minute")
     try:
         async with _place(tmp_path, cluster, history, random) as place:
             for _ in range(times):
@@ -111,12 +111,11 @@ async def test_three_servers_lose_and_double_nothing_and_come_back_by_themselves
     assert history.ended(End.UNKNOWN) > 0
 
 
+@only_long
 @pytest.mark.timeout(300)
 async def test_a_network_that_is_cut_and_comes_back_loses_nothing(
-    tmp_path: Path, history: History, random: Random, report: Report, long: bool
+    tmp_path: Path, history: History, random: Random, report: Report
 ) -> None:
-    if not long:
-        pytest.skip("takes half a minute")
     with namespace("n", "") as own:
         _set_link(own, "up")
         cluster = Cluster.create(durable=True, inside=own.inside)
@@ -143,12 +142,11 @@ async def test_a_network_that_is_cut_and_comes_back_loses_nothing(
     assert all(watch.said_so for watch in running.watches)
 
 
+@only_long
 @pytest.mark.timeout(300)
 async def test_a_full_disk_of_the_database_loses_nothing(
-    tmp_path: Path, history: History, random: Random, report: Report, long: bool
+    tmp_path: Path, history: History, random: Random, report: Report
 ) -> None:
-    if not long:
-        pytest.skip("takes half a minute")
     outside = Cluster.create(durable=True, max_wal_size="32MB", min_wal_size="32MB")
     try:
         with small_disk(outside.folder / "disk", 192 << 20) as disk:
@@ -173,12 +171,11 @@ async def test_a_full_disk_of_the_database_loses_nothing(
     running.assert_deadlines_were_kept()
 
 
+@only_long
 @pytest.mark.timeout(300)
 async def test_a_server_whose_clock_jumps_loses_and_doubles_nothing(
-    tmp_path: Path, cluster: Cluster, history: History, random: Random, report: Report, long: bool
+    tmp_path: Path, cluster: Cluster, history: History, random: Random, report: Report
 ) -> None:
-    if not long:
-        pytest.skip("takes half a minute")
     assert _FAKETIME is not None, f"libfaketime not found: {INSTALL}"
     clocks = [tmp_path / f"clock-{number}" for number in range(3)]
     for clock in clocks:
@@ -203,12 +200,11 @@ async def test_a_server_whose_clock_jumps_loses_and_doubles_nothing(
     assert not history.reasons(), "a clock that jumps is no reason to fail"
 
 
+@only_long
 @pytest.mark.timeout(600)
 async def test_nothing_is_lost_when_the_node_of_the_leader_dies(
-    tmp_path: Path, history: History, random: Random, report: Report, long: bool
+    tmp_path: Path, history: History, random: Random, report: Report
 ) -> None:
-    if not long:
-        pytest.skip("takes minutes")
     async with high_availability() as nodes:
         await nodes.leader()
         try:
