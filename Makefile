@@ -55,7 +55,7 @@ test-packaging: dist ## Install what was built, on the lowest and the newest ver
 .PHONY: test-faults
 test-faults: install ## Run the fault tests, and the search of histories, in their long form
 	@scripts/install-fault-tools $(VENV)/patroni $(PYTHON)
-	AKA_TEST_LONG=1 $(BIN)/python -m pytest tests/faults tests/histories tests/store/test_postgres_pooler.py
+	AKA_TEST_LONG=1 $(BIN)/python -m pytest --write-faults tests/faults tests/histories tests/store/test_postgres_pooler.py
 
 .PHONY: test-image
 test-image: install ## Build the image with buildah over a Debian, as root, and run it
