@@ -18,11 +18,12 @@ import pytest_asyncio
 from click.testing import CliRunner
 
 from aka.server.__main__ import main
-from aka.server.link_files import Busy, Sink
+from aka.server.link_files import Busy, Changed, Sink
 from aka.server.progress import Pace
 from aka.server.service import Session
 from aka.server.servicer import AliasServicer
 from aka.server.store.sqlite_check import check_file
+from aka.server.store.store import conflict
 from aka.v1 import alias_service_pb2 as v1
 from tests.cli.command import AKA, KEY, PATIENCE, Ended, environment, serving
 from tests.grpc.wire import Server
@@ -538,6 +539,27 @@ async def test_one_file_is_exported_to_by_one_command_at_a_time(commands: Comman
     assert (await commands.run("export", "out.csv")).code == 0
 
 
+def test_a_file_is_gone_on_with_behind_what_was_kept(tmp_path: Path) -> None:
+    file = tmp_path / "part"
+    file.write_bytes(b"kept, and more")
+    sink = Sink(file, 4)
+    sink.write(b"!")
+    assert sink.keep() == 5
+    sink.close()
+    assert file.read_bytes() == b"kept!"
+    with pytest.raises(Changed):
+        Sink(file, 6)
+    assert file.read_bytes() == b"kept!"
+
+
+@pytest.mark.parametrize("other", [{"server": "elsewhere:1"}, {"format": "ndjson"}])
+async def test_another_export_is_not_gone_on_with(commands: Commands, other: Told) -> None:
+    state = {"server": commands.address, "format": "csv"} | other
+    commands.write("out.csv.export-state", json.dumps(state))
+    ended = await commands.run("export", "out.csv", "--resume")
+    assert (ended.code, "tells of another export than this one" in ended.err) == (2, True)
+
+
 def test_a_file_that_another_puts_where_it_belongs_is_not_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -589,6 +611,30 @@ async def test_a_stream_that_is_closed_or_full_is_told_in_one_line(commands: Com
     ran = await asyncio.to_thread(subprocess.run, ["sh", "-c", command], env=env, capture_output=True, text=True)
     assert (ran.returncode, len(ran.stderr.splitlines())) == (1, 1), ran.stderr
     assert ran.stderr.startswith("aka: -: ")
+
+
+async def test_an_export_that_is_cut_again_and_again_has_every_link_once(tmp_path: Path) -> None:
+    cuts: list[v1.ExportLinksResponse] = []
+
+    class Cut(AliasServicer):
+        async def ExportLinks(
+            self, request: v1.ExportLinksRequest, session: Session
+        ) -> AsyncIterator[v1.ExportLinksResponse]:
+            async for message in super().ExportLinks(request, session):
+                yield message
+                if len(message.links) == 1000 and len(cuts) < 20:
+                    cuts.append(message)
+                    raise conflict()
+
+    (tmp_path / "l.csv").write_text("\n".join(["user_id", *(f"u{number:04}" for number in range(9500))]))
+    async with served(tmp_path / "aka.db", servicer=Cut) as server:
+        commands = Commands(tmp_path, server.address)
+        assert (await commands.run("import", "l.csv")).code == 0
+        # Each cut is followed by a wait of at most 0.1 s; were they not forgotten, the third wait would be too long.
+        ended = await commands.run("export", "out.csv", "--patience", "0.2")
+    assert (ended.code, ended.err.partition(" in ")[0]) == (0, "9,500 links exported")
+    with (tmp_path / "out.csv").open() as file:
+        assert [row["user_id"] for row in csv.DictReader(file)] == [f"u{number:04}" for number in range(9500)]
 
 
 async def test_an_export_that_brings_nothing_any_more_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
