@@ -11,8 +11,12 @@ LONG: Final = 6
 """Characters from which on a value is sought within a line too; a shorter one would be found in many a word."""
 LONGEST: Final = 1000
 
-_MAY_BE_LOGGED: Final = ("timestamp", "seconds", "pid", "request_id", "trace_id", "api_key", "key", "by")
-"""Times, and the ids of calls and of API keys, by which a line is found again. They differ from line to line."""
+_MAY_BE_LOGGED: Final = (
+    *("timestamp", "seconds", "pid", "request_id", "trace_id", "api_key", "key", "by"),
+    *("grpc", "rest", "metrics"),
+)
+"""Times, and the ids of calls and of API keys, by which a line is found again; and a server's own addresses, of which
+one that is not served is written as a dash. They differ from line to line."""
 
 
 class Suite:

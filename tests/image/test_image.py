@@ -177,7 +177,7 @@ def test_the_image_has_every_extra_that_is_not_for_development() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     installed = [re.search(r"'\.\[(.*)\]'$", step.value) for step in STEPS if "pip" in step.value]
     extras = {extra for found in installed if found for extra in found[1].split(",")}
-    assert project["optional-dependencies"].keys() - {"bench", "dev"} <= extras
+    assert project["optional-dependencies"].keys() - {"bench", "dev", "dist"} <= extras
 
 
 def test_the_user_is_a_number_that_is_not_roots() -> None:
