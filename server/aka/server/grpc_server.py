@@ -33,6 +33,8 @@ REFUSING: Final = 1.2
 """Seconds that it goes on refusing while calls keep coming; then it cuts them off."""
 LAST_ANSWERS: Final = 1.0
 """Seconds that the last answers have to reach their callers, when no call is under way any more."""
+NEVER: Final = 1e6
+"""Seconds, more than any grace."""
 
 CONNECTION_AGE: Final = 600
 """Seconds, give or take a tenth, after which a connection takes no more calls; callers make another by themselves. So
@@ -134,11 +136,15 @@ class GrpcServer:
                 self._pipeline.stopping.set()
             await asyncio.sleep(QUIET / 5)
         self._pipeline.stopping.set()
-        ended = asyncio.create_task(self._server.stop(max(0.0, grace - (loop.time() - began))))
-        while self._under_way and not ended.done():
+        # The first stop has no timer of its own, and the second sets none: grpc crashes where the timer of one goes off
+        # while the other lets the server go.
+        ended = asyncio.create_task(self._server.stop(NEVER))
+        while self._under_way and not ended.done() and loop.time() - began < grace:
             await asyncio.wait((ended,), timeout=QUIET / 5)
         # What grpc waits for now is last answers, or calls whose message never comes and streams that ask nothing.
-        await self._server.stop(min(LAST_ANSWERS, max(0.0, grace - (loop.time() - began))))
+        await asyncio.wait((ended,), timeout=min(LAST_ANSWERS, max(0.0, grace - (loop.time() - began))))
+        if not ended.done():
+            await self._server.stop(None)
         await ended
 
     def _handler(self, method: Method) -> Callable[[Any, Context], Awaitable[bytes]]:
