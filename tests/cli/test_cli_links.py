@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import grpc
 import pytest
 import pytest_asyncio
 from click.testing import CliRunner
@@ -650,6 +651,23 @@ async def test_an_export_that_brings_nothing_any_more_ends(tmp_path: Path, monke
     async with served(tmp_path / "aka.db", servicer=Silent) as server:
         ended = await Commands(tmp_path, server.address).run("export", "out.csv", "--patience", "0")
     assert (ended.code, "DEADLINE_EXCEEDED" in ended.err) == (7, True)
+
+
+async def test_an_error_whose_details_cannot_be_read_is_told_by_its_status(tmp_path: Path) -> None:
+    async def refuse(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, "not here", (("grpc-status-details-bin", b"\xff"),))
+        yield b""
+
+    proxy = grpc.aio.server()
+    handlers: Any = {"ExportLinks": grpc.unary_stream_rpc_method_handler(refuse)}
+    proxy.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("aka.v1.AliasService", handlers),))
+    port = proxy.add_insecure_port("127.0.0.1:0")
+    await proxy.start()
+    try:
+        ended = await Commands(tmp_path, f"127.0.0.1:{port}").run("export", "out.csv")
+    finally:
+        await proxy.stop(None)
+    assert (ended.code != 0, "PERMISSION_DENIED: not here" in ended.err) == (True, True), ended
 
 
 async def test_another_file_is_not_gone_on_with(commands: Commands) -> None:

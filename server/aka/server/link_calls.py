@@ -4,10 +4,12 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
@@ -168,10 +170,11 @@ def _details(error: grpc.RpcError) -> tuple[str, float | None]:
     trailers: Any = error.trailing_metadata() or ()
     for name, value in trailers:
         if name == "grpc-status-details-bin":
-            for detail in Status.FromString(value).details:
-                info, retry = ErrorInfo(), RetryInfo()
-                if detail.Unpack(info):
-                    reason = str(info.reason)
-                elif detail.Unpack(retry):
-                    wait = retry.retry_delay.ToTimedelta().total_seconds()
+            with suppress(DecodeError):  # a proxy on the way may write anything
+                for detail in Status.FromString(value).details:
+                    info, retry = ErrorInfo(), RetryInfo()
+                    if detail.Unpack(info):
+                        reason = str(info.reason)
+                    elif detail.Unpack(retry):
+                        wait = retry.retry_delay.ToTimedelta().total_seconds()
     return reason, wait
