@@ -16,9 +16,10 @@ from typing import Final
 
 from aka.server.keys import new_secret
 from benchmarks import chart, load, machine, report
+from benchmarks.bench import Bench
 from benchmarks.load import LoadFailed
 from benchmarks.rounds import FULL, SHORT, Figure
-from benchmarks.rows import ROWS, Bench
+from benchmarks.rows import ROWS
 from benchmarks.servers import ServerFailed
 
 FOLDER: Final = Path(__file__).resolve().parent

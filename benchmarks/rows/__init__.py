@@ -1,0 +1,21 @@
+"""The rows, by what they are about: what is measured beside what, and what the ratio must reach."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from benchmarks.bench import Bench
+from benchmarks.rounds import Figure
+from benchmarks.rows import links, pipeline, postgres, reads
+
+ROWS: Final[Mapping[str, Callable[[Bench], Iterator[Figure]]]] = {
+    "1": links.alias,
+    "1b": links.alias_alone,
+    "2": reads.resolve,
+    "4": links.create_aliases,
+    "6": links.merge,
+    "8": pipeline.no_op,
+    "9": postgres.alias,
+    "10": postgres.resolve,
+    "11": postgres.workers,
+    "16": links.import_and_export,
+}
