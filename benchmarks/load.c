@@ -1,15 +1,20 @@
 /* The load driver: unary gRPC calls from a number of callers, each with numbers of its own in its body.
  *
- * load ADDRESS PATH BODY CALLERS CONNECTIONS SECONDS WARM CALLS FIRST EXPECTED [OFFSET KIND BASE STEP]...
+ * load ADDRESS PATH BODY CALLERS CONNECTIONS SECONDS WARM CALLS FIRST EXPECTED RATE [OFFSET KIND BASE STEP]...
  *
- * Each caller makes its next call when its last one was answered, until SECONDS have passed or CALLS were begun; then
- * those under way are waited for. A caller that is alone does not sleep while it waits, since on a virtual machine it
- * would take up to 0.2 ms to wake after a call of 1 ms, which is not the server's time. BODY is a file with the message of every call; at each OFFSET in it eight digits are
- * written anew for call number i (FIRST, FIRST + 1, ...): BASE + STEP * i for the kind `count`, BASE + a random number
- * below STEP for `random`. A call counts where HTTP status and grpc-status are good and the answer is one message of
- * EXPECTED bytes; the first that is not ends all, with exit code 1. What is measured: the calls answered from WARM
- * seconds on. One JSON object on stdout has them. The environment's LOAD_AUTHORIZATION is sent as `authorization`.
+ * Where RATE is 0, each caller makes its next call when its last one was answered, until SECONDS have passed or CALLS
+ * were begun; then those under way are waited for. A caller that is alone does not sleep while it waits, since on a
+ * virtual machine it would take up to 0.2 ms to wake after a call of 1 ms, which is not the server's time. Else so many
+ * calls a second are due, one after another, and a caller that is free makes each; its time counts from when it was
+ * due, so that a server that stalls hides nothing by holding the callers up.
+ *
+ * BODY is a file with the message of every call; at each OFFSET in it eight digits are written anew for call number i
+ * (FIRST, FIRST + 1, ...): BASE + STEP * i for the kind `count`, BASE + a random number below STEP for `random`. A call
+ * counts where HTTP status and grpc-status are good and the answer is one message of EXPECTED bytes; the first that is
+ * not ends all, with exit code 1. What is measured: the calls answered, or due where there is a RATE, from WARM seconds
+ * on. One JSON object on stdout has them. The environment's LOAD_AUTHORIZATION is sent as `authorization`.
  */
+#define _GNU_SOURCE /* for ppoll */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -46,8 +52,8 @@ static Number *numbers;
 static int number_count;
 static long first, most_calls, begun, answered;
 static size_t expected;
-static double started, seconds;
-static double *ended_at, *took;
+static double started, seconds, rate;
+static double *counted_at, *took;
 static unsigned long random_state;
 
 static void fail(const char *what, const char *why) {
@@ -67,6 +73,10 @@ static unsigned long random_number(void) {
   random_state ^= random_state << 17;
   return random_state;
 }
+
+static double due(void) { return started + (double)begun / rate; }
+
+static int is_due_later(void) { return rate && begun < most_calls && due() < started + seconds; }
 
 static ssize_t read_body(nghttp2_session *session, int32_t stream, uint8_t *into, size_t room, uint32_t *flags,
                          nghttp2_data_source *source, void *user) {
@@ -102,7 +112,7 @@ static void begin_call(nghttp2_session *session) {
                           header("te", "trailers"),   header("content-type", "application/grpc"),
                           header("user-agent", "aka-benchmarks"), header("authorization", authorization)};
   nghttp2_data_provider provider = {.source = {.ptr = call}, .read_callback = read_body};
-  call->began = now();
+  call->began = rate ? due() : now();
   if (nghttp2_submit_request(session, NULL, headers, sizeof headers / sizeof *headers, &provider, call) < 0)
     fail("a call", "cannot be submitted");
   begun++;
@@ -145,11 +155,11 @@ static int on_close(nghttp2_session *session, int32_t stream, uint32_t error, vo
     fail(path, why);
   }
   double time = now();
-  ended_at[answered] = time - started;
+  counted_at[answered] = (rate ? call->began : time) - started;
   took[answered++] = time - call->began;
   free(call->body);
   free(call);
-  if (begun < most_calls && time - started < seconds) begin_call(session);
+  if (!rate && begun < most_calls && time - started < seconds) begin_call(session);
   return 0;
 }
 
@@ -242,21 +252,21 @@ static int by_size(const void *one, const void *other) {
 }
 
 static void report(double warm) {
-  double until = begun < most_calls || ended_at[answered - 1] > seconds ? seconds : ended_at[answered - 1];
+  double until = begun < most_calls || counted_at[answered - 1] > seconds ? seconds : counted_at[answered - 1];
   long counted = 0;
   for (long place = 0; place < answered; place++)
-    if (ended_at[place] >= warm && ended_at[place] <= until) took[counted++] = took[place];
+    if (counted_at[place] >= warm && counted_at[place] <= until) took[counted++] = took[place];
   if (counted == 0) fail("no call", "was answered in time");
   qsort(took, (size_t)counted, sizeof *took, by_size);
   struct rusage used;
   getrusage(RUSAGE_SELF, &used);
   double busy = used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1e-6;
   printf("{\"calls\": %ld, \"rate\": %.3f, \"p50\": %.9f, \"p99\": %.9f, \"driver_busy\": %.3f}\n", answered,
-         counted / (until - warm), took[counted / 2], took[(long)(counted * 0.99)], busy / ended_at[answered - 1]);
+         counted / (until - warm), took[counted / 2], took[(long)(counted * 0.99)], busy / (now() - started));
 }
 
 int main(int count, char **words) {
-  if (count < 11 || (count - 11) % 4) fail("usage", "see the head of load.c");
+  if (count < 12 || (count - 12) % 4) fail("usage", "see the head of load.c");
   path = words[2];
   read_template(words[3]);
   int callers = atoi(words[4]), connection_count = atoi(words[5]);
@@ -265,17 +275,18 @@ int main(int count, char **words) {
   most_calls = atol(words[8]);
   first = atol(words[9]);
   expected = (size_t)atol(words[10]);
+  rate = atof(words[11]);
   if (most_calls < 1 || most_calls > MOST_CALLS) fail(words[8], "is not a number of calls");
-  number_count = (count - 11) / 4;
+  number_count = (count - 12) / 4;
   numbers = calloc((size_t)number_count + 1, sizeof *numbers);
   for (int place = 0; place < number_count; place++) {
-    char **word = &words[11 + 4 * place];
+    char **word = &words[12 + 4 * place];
     Number number = {PREFIX + atoi(word[0]), !strcmp(word[1], "random"), atol(word[2]), atol(word[3])};
     if ((size_t)number.offset + DIGITS > body_size) fail(word[0], "is outside of the body");
     numbers[place] = number;
   }
   authorization = getenv("LOAD_AUTHORIZATION") ? getenv("LOAD_AUTHORIZATION") : "";
-  ended_at = calloc((size_t)most_calls, sizeof *ended_at);
+  counted_at = calloc((size_t)most_calls, sizeof *counted_at);
   took = calloc((size_t)most_calls, sizeof *took);
   random_state = 88172645463325252UL ^ (unsigned long)(now() * 1e9) ^ ((unsigned long)getpid() << 32);
 
@@ -291,13 +302,25 @@ int main(int count, char **words) {
     readable[place].fd = connections[place].fd;
     readable[place].events = POLLIN;
   }
+  prctl(PR_SET_TIMERSLACK, 1); /* else every sleep until a call is due would be 0.05 ms longer */
   started = now();
-  for (int caller = 0; caller < callers && begun < most_calls; caller++)
+  for (int caller = 0; !rate && caller < callers && begun < most_calls; caller++)
     begin_call(connections[caller % connection_count].session);
   for (int place = 0; place < connection_count; place++) flush(&connections[place]);
-  int patience = callers == 1 ? 0 : STALLED_AFTER * 1000;
-  while (answered < begun) {
-    if (poll(readable, (nfds_t)connection_count, patience) <= 0 && patience) fail("the server", "answers no more");
+  while (answered < begun || is_due_later()) {
+    double patience = callers == 1 && !rate ? 0 : STALLED_AFTER;
+    if (is_due_later() && begun - answered < callers) {
+      patience = due() - now();
+      if (patience <= 0) {
+        Connection *connection = &connections[begun % connection_count];
+        begin_call(connection->session);
+        flush(connection);
+        continue;
+      }
+    }
+    struct timespec longest = {(time_t)patience, (long)((patience - (double)(time_t)patience) * 1e9)};
+    if (ppoll(readable, (nfds_t)connection_count, &longest, NULL) <= 0 && patience >= STALLED_AFTER)
+      fail("the server", "answers no more");
     for (int place = 0; place < connection_count; place++)
       if (readable[place].revents) receive(&connections[place]);
     if (now() - started > seconds + STALLED_AFTER) fail("the server", "takes too long");

@@ -97,16 +97,19 @@ class Driver:
         warm: float = 0.0,
         most: int = 2_000_000,
         connections: int = CONNECTIONS,
+        rate: float = 0.0,
     ) -> Measured:
         """Make calls for `seconds`, at most `most`, and measure those after the first `warm` seconds.
 
-        Raises LoadFailed where one is not answered with OK and a message of the size that is expected.
+        With a `rate` so many are due a second, and each one's time counts from then; else a caller makes its next call
+        when its last one was answered. Raises LoadFailed where one is not answered with OK and a message of the size that is expected.
         """
         body, words = _template(calls)
         file = self.folder / f"body-{next(_files)}"
         file.write_bytes(body)
         command = [*self.command, server.address, calls.method, str(file), str(callers), str(min(callers, connections))]
-        command += [str(seconds), str(warm), str(most), str(calls.made), str(calls.answer_size), *words]
+        command += [str(seconds), str(warm), str(most), str(calls.made), str(calls.answer_size), str(rate)]
+        command += words
         environment = {**os.environ, "LOAD_AUTHORIZATION": f"Bearer {self.key}"}
         before = server.cpu()
         try:

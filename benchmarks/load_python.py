@@ -26,11 +26,12 @@ class Load:
     most: int
     first: int
     expected: int
+    rate: float
     numbers: list[tuple[int, str, int, int]]
     started: float = 0.0
     begun: int = 0
-    ended: list[tuple[float, float]] = field(default_factory=list)
-    """When each call ended and how long it took."""
+    counted: list[tuple[float, float]] = field(default_factory=list)
+    """When each call ended, or was due where there is a rate, and how long it took."""
 
     def next_body(self) -> bytes:
         """Return the message of the next call."""
@@ -41,28 +42,35 @@ class Load:
         self.begun += 1
         return bytes(body)
 
+    def next_begins(self) -> float:
+        """Return when the next call begins: now, or when it is due."""
+        return self.started + self.begun / self.rate if self.rate else time.monotonic()
+
     async def call(self, stub: Any, metadata: tuple[tuple[str, str], ...]) -> None:
         """Make one call after another."""
-        while self.begun < self.most and (began := time.monotonic()) - self.started < self.seconds:
-            answer = await stub(self.next_body(), metadata=metadata, timeout=self.seconds + 20)
+        while self.begun < self.most and (began := self.next_begins()) - self.started < self.seconds:
+            body = self.next_body()
+            if self.rate:
+                await asyncio.sleep(began - time.monotonic())
+            answer = await stub(body, metadata=metadata, timeout=self.seconds + 20)
             if len(answer) != self.expected:
                 raise SystemExit(f"load: {self.method}: a message of {len(answer)} bytes, not of {self.expected}")
             now = time.monotonic()
-            self.ended.append((now - self.started, now - began))
+            self.counted.append(((began if self.rate else now) - self.started, now - began))
 
     def report(self, warm: float) -> dict[str, float]:
         """Return what was measured."""
-        last = max(end for end, _ in self.ended)
+        last = max(end for end, _ in self.counted)
         until = self.seconds if self.begun < self.most or last > self.seconds else last
-        took = sorted(took for end, took in self.ended if warm <= end <= until)
+        took = sorted(took for end, took in self.counted if warm <= end <= until)
         if not took:
             raise SystemExit("load: no call was answered in time")
         return {
-            "calls": len(self.ended),
+            "calls": len(self.counted),
             "rate": len(took) / (until - warm),
             "p50": took[len(took) // 2],
             "p99": took[int(len(took) * 0.99)],
-            "driver_busy": round(time.process_time() / last, 3),
+            "driver_busy": round(time.process_time() / (time.monotonic() - self.started), 3),
         }
 
 
@@ -84,10 +92,10 @@ async def run(address: str, load: Load, callers: int, connections: int, warm: fl
 
 def main(words: list[str]) -> None:
     """Run the load that the words tell."""
-    address, method, file, callers, connections, seconds, warm, most, first, expected, *rest = words
+    address, method, file, callers, connections, seconds, warm, most, first, expected, rate, *rest = words
     numbers = [(int(rest[at]), rest[at + 1], int(rest[at + 2]), int(rest[at + 3])) for at in range(0, len(rest), 4)]
     body = Path(file).read_bytes()
-    load = Load(method, body, float(seconds), int(most), int(first), int(expected), numbers)
+    load = Load(method, body, float(seconds), int(most), int(first), int(expected), float(rate), numbers)
     uvloop.run(run(address, load, int(callers), int(connections), float(warm)))
 
 
