@@ -111,9 +111,15 @@ bench: install ## Measure aka beside what its transport and its database allow
 	@$(PIP) install -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks $(if $(ROWS),--rows $(ROWS))
 
+.PHONY: bench-growth
+bench-growth: install ## Measure how aka bears 5,000,000 identifiers and 1,000,000 calls
+	@$(PIP) install -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks --growth $(if $(ROWS),--rows $(ROWS))
+
 .PHONY: bench-short
 bench-short: install ## Run every benchmark for a moment; fails on errors only
 	$(BIN)/python -m benchmarks --short
+	$(BIN)/python -m benchmarks --growth --short
 
 .PHONY: clean
 clean: ## Remove what was installed and generated, but no database

@@ -34,6 +34,11 @@ class Bench:
         measured = self.load(server, made, callers, connections)
         return Sample(measured.rate, details(measured))
 
+    def time(self, server: Server, made: Calls, most: int) -> Sample:
+        """Return the time of a call, in milliseconds, where one caller makes so many."""
+        measured = self.driver.run(server, made, callers=1, seconds=60.0, most=most)
+        return Sample(measured.p50 * 1e3, details(measured))
+
     def beside_echo(self, server: Server, made: Calls, callers: int) -> list[Round]:
         """Measure a server and the echo, with calls of the same sizes, in turn."""
         echoed = calls.echoed(made)

@@ -21,15 +21,20 @@ ITEMS: Final = 50
 def tried(
     server: Server, key: str, name: str, message: Message, numbers: Sequence[Number], good: Callable[[Any], bool]
 ) -> Calls:
-    """Make a call with its marks as they stand, see that the answer is good, and return the calls to make like it.
+    """Make a call, see that the answer is good, and return the calls to make like it.
 
-    A mark is as wide as its number, so every later answer must have the size of this one. Raises LoadFailed.
+    Its marks stand as they are, so that it is like no later one, but for the lowest of numbers that are random. A mark
+    is as wide as its number, so every later answer must have the size of this one. Raises LoadFailed.
     """
     method = f"/{SERVICE}/{name}"
+    first = message.SerializeToString()
+    for place, number in enumerate(numbers):
+        if number.below is not None:
+            first = first.replace(mark(place).encode(), f"{number.base:08}".encode())
     with grpc.insecure_channel(server.address) as channel:
-        call = channel.unary_unary(method, type(message).SerializeToString, METHODS[name].response.FromString)
+        call: Any = channel.unary_unary(method, response_deserializer=METHODS[name].response.FromString)
         try:
-            answer = call(message, metadata=(("authorization", f"Bearer {key}"),), timeout=30)
+            answer = call(first, metadata=(("authorization", f"Bearer {key}"),), timeout=30)
         except grpc.RpcError as error:
             raise LoadFailed(f"{method}: {error}") from None
     if not good(answer):
@@ -48,6 +53,14 @@ def new_alias(server: Server, key: str) -> Calls:
     return tried(server, key, "Alias", message, [Number()], lambda answer: answer.outcome == v1.OUTCOME_CREATED)
 
 
+def scattered_alias(server: Server, key: str, ids: int) -> Calls:
+    """Alias of two new ids whose places among the ids that `generate` made are random."""
+    user, alias = f"id-{mark(0)}-{mark(2)}", f"id-{mark(1)}-{mark(2)}-alias"
+    message = v1.AliasRequest(user_id=user, alias_id=alias, create_missing=True)
+    numbers = [Number(below=ids), Number(below=ids), Number()]
+    return tried(server, key, "Alias", message, numbers, lambda answer: answer.outcome == v1.OUTCOME_CREATED)
+
+
 def new_profiles(server: Server, key: str) -> Calls:
     """BatchAlias of new ids: profiles with the ids `id-0` and `id-1`, `id-2` and `id-3`, and so on."""
     requests = [
@@ -59,7 +72,7 @@ def new_profiles(server: Server, key: str) -> Calls:
 
 
 def resolve(server: Server, key: str, ids: int) -> Calls:
-    """Resolve of one random id of those that `new_profiles` made."""
+    """Resolve of one random id of those that `new_profiles` or `generate` made."""
     message = v1.ResolveRequest(identifiers=[v1.Identifier(id=f"id-{mark(0)}")])
     return tried(server, key, "Resolve", message, [Number(below=ids)], lambda answer: answer.resolutions[0].found)
 

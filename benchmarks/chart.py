@@ -39,9 +39,7 @@ def draw(file: Path, figures: Sequence[Figure], title: str) -> None:
     )
     for (part, low), axis in zip(panels, axes[:, 0], strict=True):
         _panel(axis, part)
-        axis.set_xlabel(
-            "time, as a multiple of the small pair's (lower is better)" if low else "ratio (higher is better)"
-        )
+        axis.set_xlabel("as a multiple of the other side's (lower is better)" if low else "ratio (higher is better)")
     axes[0, 0].legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, frameon=False, fontsize=8)
     drawing.suptitle(title, fontsize=9)
     drawing.savefig(file, dpi=110)

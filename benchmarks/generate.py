@@ -127,10 +127,10 @@ class _People:
         return bytearray(fields.to_bytes(16))
 
 
-def generate(file: Path, identifiers: int, seed: int = 0) -> int:
-    """Make a database with so many identifiers, and return how many of them are ids.
+def generate(file: Path, identifiers: int, seed: int = 0) -> None:
+    """Make a database with so many identifiers, every id of them of an identified profile.
 
-    Each id is of an identified profile. CannotOpen where something is there already.
+    CannotOpen where something is there already.
     """
     if file.exists():
         raise CannotOpen(f"{file} is there already")
@@ -154,7 +154,14 @@ def generate(file: Path, identifiers: int, seed: int = 0) -> int:
     finally:
         if owner is not None:
             owner.release()
-    return len(ids)
+
+
+def count_ids(file: Path) -> int:
+    """Return how many ids were generated, whatever came after them."""
+    query = "SELECT count(*) FROM identifiers WHERE workspace = 1 AND label = '' AND name GLOB 'id-????????'"
+    with closing(sqlite3.connect(file)) as connection:
+        (ids,) = connection.execute(query).fetchone()
+    return int(ids)
 
 
 def _draw(random: Random, identifiers: int) -> list[Shape]:
@@ -179,9 +186,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="others make other rows (default: 0)")
     arguments = parser.parse_args()
     try:
-        ids = generate(arguments.file, arguments.identifiers, arguments.seed)
+        generate(arguments.file, arguments.identifiers, arguments.seed)
     except (CannotOpen, OSError, sqlite3.Error) as error:
         sys.exit(f"generate: {error}")
+    ids = count_ids(arguments.file)
     print(f"{arguments.file}: {arguments.identifiers:,} identifiers, {ids:,} of them ids from id-00000000 on")
 
 

@@ -102,7 +102,8 @@ class Driver:
         """Make calls for `seconds`, at most `most`, and measure those after the first `warm` seconds.
 
         With a `rate` so many are due a second, and each one's time counts from then; else a caller makes its next call
-        when its last one was answered. Raises LoadFailed where one is not answered with OK and a message of the size that is expected.
+        when its last one was answered. Raises LoadFailed where one is not answered with OK and a message of the size
+        that is expected.
         """
         body, words = _template(calls)
         file = self.folder / f"body-{next(_files)}"

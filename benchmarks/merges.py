@@ -3,7 +3,7 @@
 The pairs are numbered; of pair 7 the two profiles are known by the ids `KIND-left-00000007` and `KIND-right-00000007`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from google.protobuf.message import Message
@@ -50,6 +50,27 @@ def merge(driver: Driver, server: Server, kind: str) -> Calls:
     user, alias = _users(kind)
     message = v1.AliasRequest(user_id=user, alias_id=alias, merge_policy=v1.MERGE_POLICY_ALWAYS)
     return tried(server, driver.key, "Alias", message, [Number()], lambda answer: answer.outcome == v1.OUTCOME_MERGED)
+
+
+def merge_many(driver: Driver, server: Server, kind: str) -> Calls:
+    """BatchAlias of `ITEMS` such merges. The first batch is made here."""
+
+    def batch(number: Callable[[int], str]) -> v1.BatchAliasRequest:
+        pairs = ((f"{kind}-left-{number(item)}", f"{kind}-right-{number(item)}") for item in range(ITEMS))
+        requests = [
+            v1.AliasRequest(user_id=left, alias_id=right, merge_policy=v1.MERGE_POLICY_ALWAYS) for left, right in pairs
+        ]
+        return v1.BatchAliasRequest(requests=requests)
+
+    first = tried(server, driver.key, "BatchAlias", batch(lambda item: f"{item:08}"), [], no_item_failed)
+    numbers = [Number(base=item, step=ITEMS) for item in range(ITEMS)]
+    return Calls(first.method, batch(mark), numbers, first.answer_size, made=1)
+
+
+def alias_to(driver: Driver, server: Server, kind: str) -> Calls:
+    """Alias of a new id to the left profile of pair 0."""
+    message = v1.AliasRequest(user_id=f"{kind}-left-{0:08}", alias_id=f"{kind}-new-{mark(0)}")
+    return tried(server, driver.key, "Alias", message, [Number()], lambda answer: answer.outcome == v1.OUTCOME_LINKED)
 
 
 def _users(kind: str) -> tuple[str, str]:

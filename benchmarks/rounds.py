@@ -27,13 +27,49 @@ class Scale:
     """Of the file that is imported, once."""
     many: int
     """Identifiers or tombstones of the larger of the profiles that are merged."""
+    grown: int
+    """Identifiers of a database that has grown from one with `ids`."""
+    nearly_full: int
+    """Identifiers of a profile that is near the highest cap."""
+    slices: int
+    """Of a run that shows whether memory grows: at least 4, of which the first two are not counted."""
+    slice: int
+    """Calls of each."""
+    crowds: int
+    """Rounds of the times of calls that others crowd."""
 
 
 FULL: Final = Scale(
-    rounds=13, seconds=1.1, warm=0.2, most=2_000_000, ids=100_000, merge_rounds=5, merges=6, lines=1_000_000, many=1000
+    rounds=13,
+    seconds=1.1,
+    warm=0.2,
+    most=2_000_000,
+    ids=100_000,
+    merge_rounds=5,
+    merges=6,
+    lines=1_000_000,
+    many=1000,
+    grown=5_000_000,
+    nearly_full=9_900,
+    slices=10,
+    slice=100_000,
+    crowds=7,
 )
 SHORT: Final = Scale(
-    rounds=1, seconds=10.0, warm=0.0, most=300, ids=1_000, merge_rounds=1, merges=3, lines=2_000, many=20
+    rounds=1,
+    seconds=10.0,
+    warm=0.0,
+    most=300,
+    ids=1_000,
+    merge_rounds=1,
+    merges=3,
+    lines=2_000,
+    many=20,
+    grown=10_000,
+    nearly_full=100,
+    slices=4,
+    slice=200,
+    crowds=1,
 )
 
 
@@ -107,11 +143,15 @@ class Figure:
 
 def in_turn(rounds: int, aka: Callable[[], Sample], beside: Callable[[], Sample]) -> list[Round]:
     """Measure both in each round, in an order that is drawn anew, after a first time that does not count."""
-    aka(), beside()
+    return [Round(*measured.values()) for measured in all_in_turn(rounds, {"aka": aka, "beside": beside})]
+
+
+def all_in_turn(rounds: int, sides: Mapping[str, Callable[[], Sample]]) -> list[dict[str, Sample]]:
+    """Measure all sides in each round, in an order that is drawn anew, after a first time that does not count."""
+    for measure in sides.values():
+        measure()
     measured = []
     for _ in range(rounds):
-        samples: dict[bool, Sample] = {}
-        for is_aka in random.sample((True, False), 2):
-            samples[is_aka] = aka() if is_aka else beside()
-        measured.append(Round(samples[True], samples[False]))
+        samples = {name: sides[name]() for name in random.sample([*sides], len(sides))}
+        measured.append({name: samples[name] for name in sides})
     return measured

@@ -37,6 +37,15 @@ class Server:
             return 0.0
         return sum(int(words[11]) + int(words[12]) for words in stats) / _TICKS
 
+    def resident(self) -> float:
+        """Return the MiB of memory that it has, without workers. OSError where the system does not tell."""
+        pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def handles(self) -> int:
+        """Return the number of its file handles. OSError where the system does not tell."""
+        return len([*Path(f"/proc/{self.pid}/fd").iterdir()])
+
 
 @contextmanager
 def aka(database: Path, key: str, postgres: str | None = None, *, workers: int = 1) -> Iterator[Server]:

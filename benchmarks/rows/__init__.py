@@ -1,13 +1,15 @@
 """The rows, by what they are about: what is measured beside what, and what the ratio must reach."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from benchmarks.bench import Bench
 from benchmarks.rounds import Figure
-from benchmarks.rows import links, pipeline, postgres, reads
+from benchmarks.rows import growth, links, pipeline, postgres, reads
 
-ROWS: Final[Mapping[str, Callable[[Bench], Iterator[Figure]]]] = {
+Row: TypeAlias = Callable[[Bench], Iterator[Figure]]
+
+ROWS: Final[Mapping[str, Row]] = {
     "1": links.alias,
     "1b": links.alias_alone,
     "2": reads.resolve,
@@ -19,3 +21,10 @@ ROWS: Final[Mapping[str, Callable[[Bench], Iterator[Figure]]]] = {
     "11": postgres.workers,
     "16": links.import_and_export,
 }
+
+GROWTH: Final[Mapping[str, Row]] = {
+    "5": growth.rates,
+    "6": growth.large_profiles,
+    "13": growth.memory,
+}
+"""Rows of a database that is large, which takes a minute to make."""

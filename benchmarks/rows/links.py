@@ -1,13 +1,14 @@
 """Links written over SQLite: one a call, 50 a call, merges, and files of many."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from aka.server.link_import import CHUNK_LINES
 from benchmarks import calls, links, merges, servers
 from benchmarks.bench import Bench, details
-from benchmarks.load import Calls
 from benchmarks.raw import raw_database
 from benchmarks.rounds import Figure, Round, Sample, in_turn
+from benchmarks.servers import Server
 
 
 def alias(bench: Bench) -> Iterator[Figure]:
@@ -63,24 +64,22 @@ def _create_aliases(bench: Bench, callers: int) -> list[Round]:
 def merge(bench: Bench) -> Iterator[Figure]:
     """The time of a merge of two profiles with many identifiers, or tombstones, beside that of a pair with two."""
     for what, prepare in (("identifiers", merges.with_identifiers), ("tombstones", merges.with_tombstones)):
-        rounds = _merge(bench, prepare)
+        with servers.aka(bench.folder / f"{what}.db", bench.driver.key) as aka:
+            rounds = merge_rounds(bench, aka, prepare)
         title = f"merge, {bench.scale.many:,} {what} each / 2, 1 caller"
         yield Figure("6", title, "ms", 20.0, 3.0, rounds, lower_is_better=True)
 
 
-def _merge(bench: Bench, prepare: merges.Prepare) -> list[Round]:
+def merge_rounds(bench: Bench, aka: Server, prepare: merges.Prepare) -> list[Round]:
+    """Time merges of pairs with many and merges of pairs with two."""
     scale, driver = bench.scale, bench.driver
     pairs = (scale.merge_rounds + 1) * scale.merges
-    with servers.aka(bench.folder / f"{prepare.__name__}.db", driver.key) as aka:
-        prepare(driver, aka, "many", scale.many, pairs)
-        prepare(driver, aka, "few", 2, pairs)
-        many, few = merges.merge(driver, aka, "many"), merges.merge(driver, aka, "few")
-
-        def took(made: Calls) -> Sample:
-            measured = driver.run(aka, made, callers=1, seconds=60.0, most=scale.merges)
-            return Sample(measured.p50 * 1000, details(measured))
-
-        return in_turn(scale.merge_rounds, lambda: took(many), lambda: took(few))
+    sides = []
+    for size in (scale.many, 2):
+        kind = f"{prepare.__name__}-{size}"
+        prepare(driver, aka, kind, size, pairs)
+        sides.append(partial(bench.time, aka, merges.merge(driver, aka, kind), scale.merges))
+    return in_turn(scale.merge_rounds, *sides)
 
 
 def import_and_export(bench: Bench) -> Iterator[Figure]:
