@@ -112,7 +112,7 @@ bench: install ## Measure aka beside what its transport and its database allow
 	$(BIN)/python -m benchmarks $(if $(ROWS),--rows $(ROWS))
 
 .PHONY: bench-growth
-bench-growth: install ## Measure how aka bears 5,000,000 identifiers and 1,000,000 calls
+bench-growth: install ## Measure aka among 5,000,000 identifiers, and over 1,000,000 calls
 	@$(PIP) install -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks --growth $(if $(ROWS),--rows $(ROWS))
 

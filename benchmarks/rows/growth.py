@@ -95,7 +95,7 @@ def memory(bench: Bench) -> Iterator[Figure]:
     grown = Round(Sample(slope, mib), Sample(1.0))
     yield _figure("13", f"MiB more each {scale.slice:,} calls after {first} / 1", "MiB", 1.0, 0.1, grown)
     held = Round(Sample(resident[-1]), Sample(_SMALL_ENOUGH))
-    yield _figure("13", f"MiB after {all_calls} calls / {_SMALL_ENOUGH}", "MiB", 1.5, 1.0, held)
+    yield _figure("13", f"MiB after {all_calls} calls / {_SMALL_ENOUGH:g}", "MiB", 1.5, 1.0, held)
     opened = Round(Sample(handles[-1]), Sample(handles[_FILLING - 1]))
     yield _figure("13", f"file handles after {all_calls} calls / {first}", "files", 1.0, 1.0, opened)
 
