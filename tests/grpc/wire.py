@@ -292,7 +292,7 @@ async def serving(
     address: str = "127.0.0.1:0",
 ) -> AsyncIterator[Server]:
     """Serve a database, on a free port unless told otherwise, put together as `aka serve` does it."""
-    store = await SqliteStore.open(str(database), spans)
+    store = await SqliteStore.open(str(database), spans, kept_resolutions=100)
     try:
         await bootstrap.add_first_key(store, KEY)
         ring = KeyRing(store)

@@ -48,7 +48,7 @@ class Sqlite:
     @classmethod
     async def on_disk(cls, folder: Path) -> Self:
         file = folder / "aka.db"
-        return cls(await SqliteStore.open(str(file)), file, in_memory=False)
+        return cls(await SqliteStore.open(str(file), kept_resolutions=16), file, in_memory=False)
 
     @classmethod
     async def of_memory(cls, folder: Path) -> Self:

@@ -60,6 +60,12 @@ def test_groups_and_their_commits_are_counted(fresh: Scrape, used: Scrape) -> No
     assert used("aka_store_group_size_sum", queue="reads") == 1  # one of many keys; small reads need no group
 
 
+def test_what_was_looked_up_is_counted_by_where_it_was_found(fresh: Scrape, used: Scrape) -> None:
+    assert set(fresh.labelled("aka_store_resolutions_total", "from").values()) == {0}
+    assert used("aka_store_resolutions_total", **{"from": "database"}) > 0
+    assert 0 < used("aka_store_resolutions_kept") <= used("aka_store_resolutions_total", **{"from": "database"})
+
+
 def test_nothing_waits_and_nothing_ran_again_in_an_idle_server(used: Scrape) -> None:
     for queue in ("changes", "reads"):
         assert used("aka_store_waiting", queue=queue) == 0

@@ -69,7 +69,7 @@ async def serve(settings: Settings, stop: Stopping, announce: Announce) -> None:
     """
     tls = None if settings.tls is None else Certificates(settings.tls)
     spans = _start_tracing()
-    store = await open_store(settings.database, settings.postgres, spans)
+    store = await open_store(settings.database, settings.postgres, spans, kept_resolutions=settings.kept_resolutions)
     try:
         key = await _first_key(store, settings)
         keys = KeyRing(store)

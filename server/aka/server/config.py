@@ -60,6 +60,7 @@ class Settings:
     rate_limit: RateLimit | None
     max_identifiers: int
     reserved: ReservedList
+    kept_resolutions: int
     reflection: str
     log_level: str
     log_format: str | None
@@ -132,6 +133,12 @@ def _rate_limit(text: str) -> RateLimit | None:
 
 def _max_identifiers(text: str) -> int:
     if not 2 <= int(text) <= 10_000:
+        raise ValueError(text)
+    return int(text)
+
+
+def _kept_resolutions(text: str) -> int:
+    if not 0 <= int(text) <= 100_000_000:
         raise ValueError(text)
     return int(text)
 
@@ -273,6 +280,14 @@ SETTINGS: Final = (
         "",
         "a file of rules such as `exactly null`, in place of aka's own list",
         _reserved,
+    ),
+    Setting(
+        "kept_resolutions",
+        "AKA_KEPT_RESOLUTIONS",
+        "--kept-resolutions",
+        "100000",
+        "a number from 0 to 100000000: keys whose profile is kept in memory, over SQLite, at some 600 bytes each",
+        _kept_resolutions,
     ),
     Setting(
         "reflection",

@@ -79,6 +79,15 @@ class QueueMetrics(NamedTuple):
     """Pieces of work that ran again, alone, since their group had failed."""
 
 
+class CacheMetrics(NamedTuple):
+    """The keys whose profile was to be told, and those of them that were in memory."""
+
+    hits: int
+    misses: int
+    size: int
+    """Keys that are in memory now."""
+
+
 class StoreMetrics(NamedTuple):
     """What a store did so far, and how large it is."""
 
@@ -89,3 +98,5 @@ class StoreMetrics(NamedTuple):
     """How many changes of each kind were committed."""
     sizes: Mapping[str, int]
     """Bytes of each file."""
+    resolutions: CacheMetrics | None
+    """None where none are kept."""

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from aka.server.errors import PREFIX, STATUS
-from aka.server.metrics import CallMetrics, Histogram, HttpMetrics, StoreMetrics
+from aka.server.metrics import CacheMetrics, CallMetrics, Histogram, HttpMetrics, StoreMetrics
 from aka.server.store.store import Store
 from aka.v1 import alias_service_pb2 as v1
 
@@ -121,6 +121,20 @@ def _of_store(store: StoreMetrics) -> Iterator[Metric]:
     for name, number in store.sizes.items():
         size.add_metric([name], number)
     yield from (waiting, sizes, retries, commits, changes, size)
+    if store.resolutions is not None:
+        yield from _of_cache(store.resolutions)
+
+
+def _of_cache(resolutions: CacheMetrics) -> Iterator[Metric]:
+    looked_up = CounterMetricFamily(
+        "aka_store_resolutions", "Keys whose profile was to be told, by where that was found.", labels=["from"]
+    )
+    looked_up.add_metric(["memory"], resolutions.hits)
+    looked_up.add_metric(["database"], resolutions.misses)
+    yield looked_up
+    yield GaugeMetricFamily(
+        "aka_store_resolutions_kept", "Keys whose profile is kept in memory.", value=resolutions.size
+    )
 
 
 def _add(family: HistogramMetricFamily, labels: Iterable[str], histogram: Histogram) -> None:

@@ -22,10 +22,12 @@ Database: TypeAlias = str | PostgresUrl
 """The path of a SQLite file or `:memory:`, or the URL of a PostgreSQL database."""
 
 
-async def open_store(database: Database, options: PostgresOptions, spans: Spans | None = None) -> Store:
+async def open_store(
+    database: Database, options: PostgresOptions, spans: Spans | None = None, *, kept_resolutions: int = 0
+) -> Store:
     """Open the database, made and brought up to date where need be; CannotOpen where that cannot be."""
     if not isinstance(database, PostgresUrl):
-        return await SqliteStore.open(database, spans)
+        return await SqliteStore.open(database, spans, kept_resolutions=kept_resolutions)
     with _driver():
         from aka.server.store.postgres import PostgresStore
     return await PostgresStore.open(database, options, spans)

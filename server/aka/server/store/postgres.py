@@ -197,7 +197,7 @@ class PostgresStore:
         sizes: dict[str, int] = {}
         with suppress(AkaError):
             sizes = await self._ask(_sizes)
-        return StoreMetrics(queues, self._commits, made, sizes)
+        return StoreMetrics(queues, self._commits, made, sizes, resolutions=None)
 
     async def check_ready(self) -> None:
         """See `Store.check_ready`."""

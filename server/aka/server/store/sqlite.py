@@ -21,6 +21,7 @@ from aka.server.store import sqlite_keys
 from aka.server.store.deciding import Call
 from aka.server.store.group import Grouped
 from aka.server.store.lookups import Data, Links, Lookup, Page
+from aka.server.store.resolutions import MOVES, Resolutions
 from aka.server.store.sqlite_changes import forget_answers
 from aka.server.store.sqlite_connection import Connection, Glance
 from aka.server.store.sqlite_file import MEMORY, Ownership, own
@@ -54,13 +55,14 @@ OLDEST_SQLITE: Final = (3, 37, 0)  # STRICT tables
 class SqliteStore:
     """A `Store` over one SQLite file. `:memory:` lives as long as the store, and reads through the writer."""
 
-    def __init__(self, path: str, owner: Ownership | None, spans: Spans | None) -> None:
+    def __init__(self, path: str, owner: Ownership | None, spans: Spans | None, kept_resolutions: int) -> None:
         self._path = path
         self._spans = spans
         self._owner = owner
         self._writer = Connection(path, writes=True)
         self._reader = self._writer if path == MEMORY else Connection(path, writes=False)
         self._glance = None if path == MEMORY else Glance(path)
+        self._resolutions = Resolutions(0 if path == MEMORY else kept_resolutions)
         self._forget_at = 0
         self._commits = Histogram(SECONDS)
         self._committed: Counter[type[Change]] = Counter(dict.fromkeys(get_args(Change), 0))
@@ -68,14 +70,15 @@ class SqliteStore:
         self._reads: Grouped[Lookup | Page | Links | Data, Any] = Grouped(self._run_reads, spans)
 
     @classmethod
-    async def open(cls, path: str, spans: Spans | None = None) -> Self:
+    async def open(cls, path: str, spans: Spans | None = None, *, kept_resolutions: int = 0) -> Self:
         """Take the file, make it if it is not there, and bring its tables up to date; CannotOpen otherwise.
 
-        `spans` makes the spans of what is done for calls that are traced.
+        `spans` makes the spans of what is done for calls that are traced. Whose they are is kept in memory of so many
+        keys; not of a database that is there itself.
         """
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise CannotOpen(f"SQLite {sqlite3.sqlite_version} is too old; aka needs 3.37 or newer")
-        store = cls(path, own(path), spans)
+        store = cls(path, own(path), spans, kept_resolutions)
         try:
             await store._writer.run(migrate)
             if store._reader is not store._writer:
@@ -89,18 +92,36 @@ class SqliteStore:
     async def resolve(
         self, workspace: Workspace, keys: Collection[Key], deadline: float | None, *, eventual: bool = False
     ) -> Mapping[Key, Living]:
-        """See `Store.resolve`. Small ones are done at once; of the others, those that wait are joined."""
-        if self._glance is not None and len(keys) <= FEW:
-            began = perf_counter()
-            found = self._glance.read(lambda connection: look_up(connection, workspace, keys))
-            if found is not None:
-                if self._spans is not None:
-                    self._spans.phases([Phase("load", began, perf_counter())])
-                return found
-        resolved: Mapping[Key, Living] = await self._reads.submit(
+        """See `Store.resolve`. What is not kept and few is read at once; of larger reads those that wait are joined."""
+        found, missed = self._resolutions.find(workspace, keys)
+        if not missed:
+            return found
+        read = self._read_few(workspace, missed)
+        if read is None:
+            version = self._resolutions.version
+            read = await self._read_many(workspace, missed, deadline)
+            if self._resolutions.version != version:  # what was kept may be of another moment than what was read
+                return await self._read_many(workspace, keys, deadline) if found else read
+        self._resolutions.keep(workspace, read)
+        return read if not found else {**found, **read}
+
+    def _read_few(self, workspace: Workspace, keys: Collection[Key]) -> Mapping[Key, Living] | None:
+        """Return what few keys resolve to, by a read on the event loop's thread; None where that cannot be done."""
+        if self._glance is None or len(keys) > FEW:
+            return None
+        began = perf_counter()
+        found = self._glance.read(lambda connection: look_up(connection, workspace, keys))
+        if found is not None:
+            self._trace(Phase("load", began, perf_counter()))
+        return found
+
+    async def _read_many(
+        self, workspace: Workspace, keys: Collection[Key], deadline: float | None
+    ) -> Mapping[Key, Living]:
+        found: Mapping[Key, Living] = await self._reads.submit(
             Lookup(workspace, keys), decisions=1, keys=len(keys), deadline=deadline
         )
-        return resolved
+        return found
 
     async def read_profile(
         self,
@@ -200,7 +221,7 @@ class SqliteStore:
             sizes = {"memory": await self._writer.run(_size)}
         else:
             sizes = {"database": _size_of(self._path), "wal": _size_of(f"{self._path}-wal")}
-        return StoreMetrics(queues, self._commits, made, sizes)
+        return StoreMetrics(queues, self._commits, made, sizes, self._resolutions.measure())
 
     async def check_ready(self) -> None:
         """See `Store.check_ready`. A file needs no connection that could be away."""
@@ -224,10 +245,10 @@ class SqliteStore:
         return result
 
     async def _run_changes(self, group: Sequence[Call | Errand]) -> Sequence[Any]:
-        here = self._reader is not self._writer  # else the writer's thread may be reading
-        done, commit = await self._writer.transact(
-            lambda connection, brief: self._change(connection, group, brief=brief), here=here
-        )
+        try:
+            done, commit = await self._transact(group)
+        finally:
+            self._resolutions.moved()
         self._commits.observe(commit.ended - commit.began)
         self._committed.update(done.kinds)
         self._trace(*done.phases, commit)
@@ -242,6 +263,22 @@ class SqliteStore:
     def _trace(self, *phases: Phase) -> None:
         if self._spans is not None:
             self._spans.phases(phases)
+
+    async def _transact(self, group: Sequence[Call | Errand]) -> tuple[Done, Phase]:
+        """Do a group and commit it: at once, or where that takes long on the writer's thread."""
+
+        def at_once(connection: sqlite3.Connection) -> Done:
+            done = self._change(connection, group, brief=True)
+            if not MOVES.isdisjoint(done.kinds):
+                self._resolutions.move(done.changes)
+            return done
+
+        if self._reader is not self._writer:  # else the writer's thread may be reading
+            done = await self._writer.transact_here(at_once)
+            if done is not None:
+                return done
+        self._resolutions.suspend()
+        return await self._writer.transact(lambda connection: self._change(connection, group, brief=False))
 
     def _change(self, connection: sqlite3.Connection, group: Sequence[Call | Errand], *, brief: bool) -> Done:
         """Do a group, and delete what was kept long enough."""

@@ -71,20 +71,27 @@ class Connection:
         except (sqlite3.Error, CommitFailed) as error:
             raise await self._failure(error) from error
 
-    async def transact(self, work: Callable[[sqlite3.Connection, bool], T], *, here: bool) -> tuple[T, Phase]:
+    async def transact(self, work: Callable[[sqlite3.Connection], T]) -> tuple[T, Phase]:
         """Run `work` in a transaction and commit it; return what it returns and the commit. Raises as `run` does.
 
-        With `here` the work is done on the event loop's thread, and only its COMMIT, which waits for the disk, on the
-        connection's: two threads that both run Python wait for each other more than they gain. The work is told to be
-        brief there, and raises TooLong where it would not be. Then it begins again on the connection's thread, which
-        also does all of it where another process holds the file's lock, and waits for that. One at a time.
+        All of it is done on the connection's thread, which waits where another process holds the file's lock.
+        """
+        return await self.run(lambda connection: _in_a_transaction(connection, work))
+
+    async def transact_here(self, work: Callable[[sqlite3.Connection], T]) -> tuple[T, Phase] | None:
+        """Do the same, but for the COMMIT, which waits for the disk, on the event loop's thread.
+
+        Two threads that both run Python wait for each other more than they gain. None, and nothing is done, where the
+        work raises TooLong or another process holds the file's lock. One at a time.
         """
         try:
-            if here and self._aiosqlite is not None and _began(self._aiosqlite._conn):
-                with contextlib.suppress(TooLong):
-                    result = _or_roll_back(self._aiosqlite._conn, lambda connection: work(connection, True))
-                    return result, await self._hop(commit)
-            return await self._hop(lambda connection: _in_a_transaction(connection, lambda same: work(same, False)))
+            if self._aiosqlite is None or not _began(self._aiosqlite._conn):
+                return None
+            try:
+                result = _or_roll_back(self._aiosqlite._conn, work)
+            except TooLong:
+                return None
+            return result, await self._hop(commit)
         except (sqlite3.Error, CommitFailed) as error:
             raise await self._failure(error) from error
 

@@ -59,6 +59,8 @@ class Done(NamedTuple):
     results: Sequence[Any]
     kinds: Counter[type[Change]]
     """How many changes of each kind it made."""
+    changes: Sequence[tuple[Workspace, Sequence[Change]]]
+    """The changes of each call, in order."""
     phases: list[Phase]
 
 
@@ -71,15 +73,17 @@ def change(connection: sqlite3.Connection, group: Sequence[Call | Errand], now: 
     verdicts: dict[int, Verdict] = {}
     allowance = _Allowance(FEW if brief else math.inf)
     kinds: Counter[type[Change]] = Counter()
+    changes: list[tuple[Workspace, Sequence[Change]]] = []
     phases: list[Phase] = []
     for workspace, places in _by_workspace(calls).items():
         decided = _run(connection, workspace, [calls[place] for place in places], now, allowance, phases)
         for _, made in decided.journal:
             kinds.update(map(type, made))
+            changes.append((workspace, made))
         verdicts.update(zip(places, decided.verdicts, strict=True))
     in_order = iter([verdicts[place] for place in range(len(calls))])
     results = [next(in_order) if isinstance(piece, Call) else piece.result(connection) for piece in group]
-    return Done(results, kinds, phases)
+    return Done(results, kinds, changes, phases)
 
 
 def look_up(connection: sqlite3.Connection, workspace: Workspace, keys: Collection[Key]) -> dict[Key, Living]:
