@@ -23,45 +23,56 @@ FORGOTTEN_AT_ONCE: Final = 1000
 
 
 def write(connection: sqlite3.Connection, workspace: Workspace, graph: Graph, decided: Decided) -> None:
-    """Write what was folded into the graph, the journal of it, and the answers to keep.
-
-    The order matters inside a group, where a later decision can take back or build upon what an earlier one did:
-    rows that change go first, then profiles, then the pointers of merges, then identifiers and data, which point at
-    profiles.
-    """
+    """Write what was folded into the graph, the journal of it, and the answers to keep."""
     if graph.changes:
-        profiles: dict[ProfileId, None] = {}
-        identifiers: dict[Identifier, None] = {}
-        rewritten: dict[Identifier, None] = {}
-        merges: list[tuple[int, Merged]] = []
         last = _last_sequence(connection, workspace)
-        for sequence, change in enumerate(graph.changes, last + 1):
-            if isinstance(change, Merged):
-                profiles[change.survivor] = None
-                merges.append((sequence, change))
-                continue
-            profiles[change.profile] = None
-            identifiers[change.identifier] = None
-            if isinstance(change, Unlinked | Identified):
-                rewritten[change.identifier] = None
-        if rewritten:
-            connection.executemany(
-                "DELETE FROM identifiers WHERE workspace = ? AND label = ? AND name = ?",
-                [(workspace, *identifier) for identifier in rewritten],
-            )
-        _PROFILE.insert(connection, workspace, graph.now, _profile_values(graph, profiles, merges))
-        for sequence, merged in merges:
-            _point(connection, workspace, merged, sequence, graph.now)
-        _IDENTIFIER.insert(connection, workspace, graph.now, _identifier_values(graph, identifiers))
         links, others = _journal_values(decided.journal, last)
         _LINK_ENTRY.insert(connection, workspace, graph.now, links)
         _OTHER_ENTRY.insert(connection, workspace, graph.now, others)
+        if len(graph.made) == len(graph.changes):  # so that each made a profile
+            connection.execute(_MADE, (workspace, last))
+            connection.execute(_LINKED, (workspace, last))
+        else:
+            _write_changed(connection, workspace, graph, last)
     if graph.tracked:
         write_data(connection, workspace, graph)
     answers: list[Any] = []
     for once, answer in decided.keep:
         answers += (bytearray(once.request_id), once.method, bytearray(once.fingerprint), bytearray(answer))
     _ANSWER.insert(connection, workspace, graph.now, answers)
+
+
+def _write_changed(connection: sqlite3.Connection, workspace: Workspace, graph: Graph, last: int) -> None:
+    """Write the rows of profiles and identifiers, whose changes the journal has after `last`.
+
+    The order matters inside a group, where a later decision can take back or build upon what an earlier one did:
+    rows that change go first, then profiles, then the pointers of merges, then identifiers, which point at profiles.
+    """
+    profiles: dict[ProfileId, None] = {}
+    rewritten: dict[Identifier, None] = {}
+    linked: dict[Identifier, None] = {}
+    merges: list[tuple[int, Merged]] = []
+    for sequence, change in enumerate(graph.changes, last + 1):
+        if isinstance(change, Merged):
+            profiles[change.survivor] = None
+            merges.append((sequence, change))
+            continue
+        profiles[change.profile] = None
+        linked[change.identifier] = None
+        if isinstance(change, Unlinked | Identified):
+            rewritten[change.identifier] = None
+    if rewritten:
+        connection.executemany(
+            "DELETE FROM identifiers WHERE workspace = ? AND label = ? AND name = ?",
+            [(workspace, *identifier) for identifier in rewritten],
+        )
+    _PROFILE.insert(connection, workspace, graph.now, _profile_values(graph, profiles, merges))
+    for sequence, merged in merges:
+        _point(connection, workspace, merged, sequence, graph.now)
+    if rewritten:
+        _IDENTIFIER.insert(connection, workspace, graph.now, _identifier_values(graph, linked))
+    else:
+        connection.execute(_LINKED, (workspace, last))
 
 
 def forget_answers(connection: sqlite3.Connection, before: int) -> bool:
@@ -137,6 +148,18 @@ _PROFILE: Final = _Insert(
     " user_aliases = excluded.user_aliases, tombstones = excluded.tombstones, created_at = excluded.created_at,"
     " updated_at = excluded.updated_at",
 )
+# Where nothing was there before, the rows are what the journal has just been given, and SQLite takes them from there.
+_MADE: Final = """
+    INSERT INTO profiles (workspace, id, survivor, primary_id, identifiers, user_aliases, tombstones, created_at,
+        updated_at)
+    SELECT workspace, profile, profile, iif(flag, name, NULL), 1, label > '', 0, at, at FROM journal
+    WHERE workspace = ? AND sequence > ? AND kind = 'created'
+"""
+_LINKED: Final = """
+    INSERT INTO identifiers (workspace, label, name, origin, anonymous, linked_at)
+    SELECT workspace, label, name, profile, anonymous, at FROM journal
+    WHERE workspace = ? AND sequence > ? AND kind IN ('created', 'linked')
+"""
 _IDENTIFIER: Final = _Insert(
     "INSERT INTO identifiers (workspace, label, name, origin, anonymous, linked_at)",
     "(?1, {0}, {1}, {2}, {3}, {4})",
