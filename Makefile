@@ -26,6 +26,10 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	@$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.serve
 
+$(VENV)/.bench: $(VENV)/.dev
+	@$(PIP) install -c constraints.txt -e '.[bench]'
+	@touch $@
+
 .PHONY: install
 install: $(VENV)/.dev ## Make .venv with aka, its tests' and its checks' needs
 
@@ -107,8 +111,7 @@ sync-client: install ## Generate the sync client from the asyncio client
 	  $(BIN)/ruff format --stdin-filename _client.py - > $(or $(OUT),client/aka/client/_client.py)
 
 .PHONY: bench
-bench: install ## Measure aka beside what its transport and its database allow
-	@$(PIP) install -c constraints.txt -e '.[bench]'
+bench: $(VENV)/.bench ## Measure aka beside what its transport and its database allow
 	$(BIN)/python -m benchmarks $(if $(ROWS),--rows $(ROWS))
 
 .PHONY: bench-growth
@@ -117,7 +120,7 @@ bench-growth: install ## Measure aka among 5,000,000 identifiers, and over 1,000
 	$(BIN)/python -m benchmarks --growth $(if $(ROWS),--rows $(ROWS))
 
 .PHONY: bench-short
-bench-short: install ## Run every benchmark for a moment; fails on errors only
+bench-short: $(VENV)/.bench ## Run every benchmark for a moment; fails on errors only
 	$(BIN)/python -m benchmarks --short
 	$(BIN)/python -m benchmarks --growth --short
 

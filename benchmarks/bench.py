@@ -1,5 +1,6 @@
 """What every row needs to measure: a driver, a folder, and how much."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,13 +27,30 @@ class Bench:
             connections=connections,
             seconds=self.scale.seconds,
             warm=self.scale.warm,
-            most=self.scale.most,
+            most=max(callers, self.scale.most // made.items),
         )
 
     def rate(self, server: Server, made: Calls, callers: int, connections: int = CONNECTIONS) -> Sample:
-        """Load a server and return the calls that it answered a second."""
+        """Load a server and return the items that it did a second."""
         measured = self.load(server, made, callers, connections)
-        return Sample(measured.rate, details(measured))
+        return Sample(measured.rate * made.items, details(measured))
+
+    def beside_raw(self, server: Server, made: Calls, callers: int, raw: Callable[[float, int], float]) -> list[Round]:
+        """Measure a server, and raw sqlite3 that does as many items in a transaction as a call has, in turn.
+
+        `raw` is told for how many seconds and how often at most, and returns how often a second it did that.
+        """
+        scale = self.scale
+
+        def repeated() -> Sample:
+            return Sample(raw(scale.seconds - scale.warm, max(1, scale.most // made.items)) * made.items)
+
+        return in_turn(scale.bulk_rounds, lambda: self.rate(server, made, callers), repeated)
+
+    def make_profiles(self, server: Server) -> None:
+        """Make the profiles of `calls.new_profiles`, with as many ids as the scale has."""
+        new = calls.new_profiles(server, self.driver.key)
+        self.driver.run(server, new, callers=8, seconds=300.0, most=self.scale.ids // (2 * calls.BATCH))
 
     def time(self, server: Server, made: Calls, most: int) -> Sample:
         """Return the time of a call, in milliseconds, where one caller makes so many."""

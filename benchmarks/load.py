@@ -1,4 +1,4 @@
-"""Load: gRPC calls from many callers at once, made by a driver in a process of its own.
+"""Load: calls from many callers at once, over gRPC or HTTP/1.1, made by a driver in a process of its own.
 
 The driver is written in C on libnghttp2, so that it takes little of the processor beside the server, and is compiled
 when a run begins. Where gcc or libnghttp2 is not there a driver in Python takes its place, which uses more of the
@@ -14,9 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Final
-
-from google.protobuf.message import Message
+from typing import Final, Literal
 
 from benchmarks.servers import Server
 
@@ -46,18 +44,23 @@ class Number:
 
 
 def mark(place: int) -> str:
-    """Return what stands in a message for its number at `place`."""
+    """Return what stands in a message for its number at `place`, anew wherever it stands if that is random."""
     return f"#{place:07}"
 
 
 @dataclass(slots=True)
 class Calls:
-    """One kind of call: its method, its message with marks for numbers, and the size that its answer must have."""
+    """One kind of call: its path, its message with marks for numbers, and the size that its answer must have."""
 
-    method: str
-    message: Message
+    path: str
+    body: bytes
     numbers: Sequence[Number]
     answer_size: int
+    slack: int = 0
+    """Bytes by which answers differ, where they bear times."""
+    items: int = 1
+    """How many things each does, where these are what is counted."""
+    protocol: Literal["grpc", "http"] = "grpc"
     made: int = 0
     """How many were made, so that the next one's numbers are new."""
 
@@ -102,25 +105,26 @@ class Driver:
         """Make calls for `seconds`, at most `most`, and measure those after the first `warm` seconds.
 
         With a `rate` so many are due a second, and each one's time counts from then; else a caller makes its next call
-        when its last one was answered. Raises LoadFailed where one is not answered with OK and a message of the size
-        that is expected.
+        when its last one was answered. The callers share the connections; over HTTP/1.1 each has its own. Raises
+        LoadFailed where one is not answered with OK and a message of the size that is expected.
         """
-        body, words = _template(calls)
+        words = _words(calls)
         file = self.folder / f"body-{next(_files)}"
-        file.write_bytes(body)
-        command = [*self.command, server.address, calls.method, str(file), str(callers), str(min(callers, connections))]
-        command += [str(seconds), str(warm), str(most), str(calls.made), str(calls.answer_size), str(rate)]
-        command += words
+        file.write_bytes(calls.body)
+        connections = callers if calls.protocol == "http" else min(callers, connections)
+        command = [*self.command, calls.protocol, server.address, calls.path, str(file), str(callers), str(connections)]
+        command += [str(seconds), str(warm), str(most), str(calls.made), str(calls.answer_size), str(calls.slack)]
+        command += [str(rate), *words]
         environment = {**os.environ, "LOAD_AUTHORIZATION": f"Bearer {self.key}"}
         before = server.cpu()
         try:
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds + 60)
         except subprocess.TimeoutExpired:
-            raise LoadFailed(f"{calls.method}: the driver did not end") from None
+            raise LoadFailed(f"{calls.path}: the driver did not end") from None
         cpu = server.cpu() - before
         file.unlink()
         if done.returncode != 0:
-            raise LoadFailed(f"{calls.method}, {callers} callers: {done.stderr.strip()}")
+            raise LoadFailed(f"{calls.path}, {callers} callers: {done.stderr.strip()}")
         measured = json.loads(done.stdout)
         calls.made += measured["calls"]
         return Measured(**measured, server_cpu=cpu / measured["calls"])
@@ -144,16 +148,15 @@ def _nghttp2_flags() -> Sequence[str] | None:
     return asked.stdout.split() if asked.returncode == 0 else None
 
 
-def _template(calls: Calls) -> tuple[bytes, list[str]]:
-    """Return a call's message as bytes, and where the driver finds its numbers."""
-    body = calls.message.SerializeToString()
+def _words(calls: Calls) -> list[str]:
+    """Return where the driver finds a call's numbers in its body."""
     words: list[str] = []
     places: Mapping[bytes, Number] = {mark(place).encode(): number for place, number in enumerate(calls.numbers)}
     for text, number in places.items():
-        offset = body.find(text)
+        offset = calls.body.find(text)
         if offset < 0:
-            raise ValueError(f"{calls.method}: the message has no {text!r}")
+            raise ValueError(f"{calls.path}: the message has no {text!r}")
         while offset >= 0:
             words += number.words(offset)
-            offset = body.find(text, offset + 1)
-    return body, words
+            offset = calls.body.find(text, offset + 1)
+    return words

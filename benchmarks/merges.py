@@ -64,7 +64,7 @@ def merge_many(driver: Driver, server: Server, kind: str) -> Calls:
 
     first = tried(server, driver.key, "BatchAlias", batch(lambda item: f"{item:08}"), [], no_item_failed)
     numbers = [Number(base=item, step=ITEMS) for item in range(ITEMS)]
-    return Calls(first.method, batch(mark), numbers, first.answer_size, made=1)
+    return Calls(first.path, batch(mark).SerializeToString(), numbers, first.answer_size, made=1)
 
 
 def alias_to(driver: Driver, server: Server, kind: str) -> Calls:

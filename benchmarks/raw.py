@@ -7,6 +7,7 @@ hold bytearrays and no None, which Python's sqlite3 binds faster than bytes and 
 
 import csv
 import math
+import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from typing import Any, Final
 import uuid_utils
 
 from aka.server.store.sqlite_migrations import migrate
-from benchmarks import links
+from benchmarks import data, links
 
 Row = tuple[Any, ...]
 Rows = dict[str, list[Row]]
@@ -34,6 +35,9 @@ _IDENTIFIERS: Final = (
 _JOURNAL: Final = (
     "INSERT INTO journal (workspace, sequence, at, api_key, request, kind, profile, label, name, flag, anonymous)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_ACTIVITIES: Final = (
+    "INSERT INTO activities (workspace, origin, number, kind, at, name, details) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 
 _LINKS: Final = (
@@ -53,14 +57,32 @@ class RawDatabase:
         self._connection = connection
         self._calls = count()
         self._sequences = count(1)
+        self._profiles: list[bytearray] = []
+        self._events: list[int] = []
+        """How many events each of these has."""
 
     def alias(self, seconds: float, most: int) -> float:
         """Write what an Alias of two new ids writes, one a transaction, and return the transactions a second."""
         return self._time(self._alias_rows, seconds, most)
 
-    def create_aliases(self, seconds: float, most: int, items: int) -> float:
+    def create_aliases(self, items: int, seconds: float, most: int) -> float:
         """Write what a CreateAliases of `items` new user aliases writes, and return the transactions a second."""
         return self._time(lambda: self._create_aliases_rows(items), seconds, most)
+
+    def track(self, events: int, seconds: float, most: int) -> float:
+        """Write what a Track of events writes, each of a random profile, and return the transactions a second."""
+        return self._time(lambda: self._event_rows(events), seconds, most)
+
+    def add_profiles(self, number: int) -> None:
+        """Make profiles for `track`, with two ids each."""
+        made = [self._alias_rows() for _ in range(number)]
+        self._connection.execute("BEGIN IMMEDIATE")
+        for rows in made:
+            for statement, values in rows.items():
+                self._connection.executemany(statement, values)
+            self._profiles += (profile[1] for profile in rows[_PROFILES])
+        self._connection.execute("COMMIT")
+        self._events = [0] * len(self._profiles)
 
     def import_links(self, lines: int, at_once: int) -> float:
         """Write what an import of `links.write` writes, so many lines a transaction, and return the lines a second."""
@@ -98,6 +120,15 @@ class RawDatabase:
                 (_WORKSPACE, next(self._sequences), *entry, "linked", profile, "", alias, 0, 0),
             ],
         }
+
+    def _event_rows(self, events: int) -> Rows:
+        now = time.time_ns() // 1000
+        rows: list[Row] = []
+        for place in random.choices(range(len(self._profiles)), k=events):
+            self._events[place] += 1
+            profile, number = self._profiles[place], self._events[place]
+            rows.append((_WORKSPACE, profile, number, "event", now, data.EVENT, data.PROPERTIES_JSON))
+        return {_ACTIVITIES: rows}
 
     def _link_rows(self, lines: int) -> Rows:
         start, now = next(self._calls) * lines, time.time_ns() // 1000

@@ -17,9 +17,11 @@ class Scale:
     warm: float
     """Seconds of these that are not counted."""
     most: int
-    """Calls of load, a side of a round."""
+    """Calls of load, a side of a round; or items, where a call has many."""
     ids: int
     """Identifiers that Resolve finds its own among."""
+    bulk_rounds: int
+    """Of calls that do much at once."""
     merge_rounds: int
     merges: int
     """Merges, a side of a round."""
@@ -45,6 +47,7 @@ FULL: Final = Scale(
     warm=0.2,
     most=2_000_000,
     ids=100_000,
+    bulk_rounds=7,
     merge_rounds=5,
     merges=6,
     lines=1_000_000,
@@ -61,6 +64,7 @@ SHORT: Final = Scale(
     warm=0.0,
     most=300,
     ids=1_000,
+    bulk_rounds=1,
     merge_rounds=1,
     merges=3,
     lines=2_000,

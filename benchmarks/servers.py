@@ -5,12 +5,14 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+AKA: Final = Path(sys.executable).with_name("aka")
 READY_WITHIN: Final = 30.0
 ENDS_WITHIN: Final = 30.0
 
@@ -27,6 +29,8 @@ class Server:
 
     address: str
     pid: int
+    ready_after: float = 0.0
+    """Seconds from the start of its process on."""
 
     def cpu(self) -> float:
         """Return the seconds of processor time that it and its workers have used; 0 where the system does not tell."""
@@ -53,39 +57,70 @@ def aka(database: Path, key: str, postgres: str | None = None, *, workers: int =
 
     Its rate limit counts but does not refuse.
     """
-    settings = {
-        "AKA_DATABASE_URL": postgres or f"sqlite:///{database}",
-        "AKA_WORKERS": str(workers),
-        "AKA_GRPC_ADDRESS": "127.0.0.1:0",
-        "AKA_REST_ADDRESS": "",
-        "AKA_BOOTSTRAP_API_KEY": key,
-        "AKA_RATE_LIMIT": "100000000/minute",
-        "AKA_MAX_IDENTIFIERS_PER_PROFILE": "10000",
-    }
-    command = [str(Path(sys.executable).with_name("aka")), "serve"]
-    with _running(command, settings, "aka ready grpc=", database.with_suffix(".log")) as server:
+    settings = _settings(postgres or f"sqlite:///{database}", key) | {"AKA_WORKERS": str(workers)}
+    with _running([str(AKA), "serve"], database.with_suffix(".log"), settings) as server:
+        yield server
+
+
+@contextmanager
+def gateway(database: Path, key: str) -> Iterator[Server]:
+    """Run `aka serve` on a SQLite file, with its REST gateway, whose address is the server's."""
+    settings = _settings(f"sqlite:///{database}", key) | {"AKA_REST_ADDRESS": "127.0.0.1:0"}
+    with _running([str(AKA), "serve"], database.with_suffix(".log"), settings, "rest") as server:
         yield server
 
 
 @contextmanager
 def echo(answer_size: int, folder: Path) -> Iterator[Server]:
     """Run the server whose method does nothing and answers with `answer_size` bytes."""
-    command = [sys.executable, "-m", "benchmarks.echo", str(answer_size)]
-    with _running(command, {}, "ready grpc=", folder / "echo.log") as server:
+    with _running(_module("echo", str(answer_size)), folder / "echo.log") as server:
         yield server
 
 
 @contextmanager
 def no_op(key: str, folder: Path) -> Iterator[Server]:
     """Run the server whose method does nothing behind aka's pipeline."""
-    command = [sys.executable, "-m", "benchmarks.no_op"]
-    with _running(command, {"AKA_BOOTSTRAP_API_KEY": key}, "ready grpc=", folder / "no_op.log") as server:
+    with _running(_module("no_op"), folder / "no_op.log", {"AKA_BOOTSTRAP_API_KEY": key}) as server:
         yield server
 
 
 @contextmanager
-def _running(command: Sequence[str], settings: Mapping[str, str], ready: str, log: Path) -> Iterator[Server]:
+def bare_rest(folder: Path) -> Iterator[Server]:
+    """Run the REST server that does nothing."""
+    with _running(_module("bare_rest"), folder / "bare_rest.log", address="rest") as server:
+        yield server
+
+
+@contextmanager
+def peer(database: Path, key: str) -> Iterator[Server]:
+    """Run what a user would write instead of aka, on a SQLite file that has aka's tables."""
+    settings = {"AKA_BOOTSTRAP_API_KEY": key}
+    with _running(_module("peer", str(database)), database.with_suffix(".log"), settings, "rest") as server:
+        yield server
+
+
+def _settings(database: str, key: str) -> dict[str, str]:
+    return {
+        "AKA_DATABASE_URL": database,
+        "AKA_GRPC_ADDRESS": "127.0.0.1:0",
+        "AKA_REST_ADDRESS": "",
+        "AKA_BOOTSTRAP_API_KEY": key,
+        "AKA_RATE_LIMIT": "100000000/minute",
+        "AKA_MAX_IDENTIFIERS_PER_PROFILE": "10000",
+    }
+
+
+def _module(name: str, *words: str) -> list[str]:
+    return [sys.executable, "-m", f"benchmarks.{name}", *words]
+
+
+@contextmanager
+def _running(
+    command: Sequence[str], log: Path, settings: Mapping[str, str] = {}, address: str = "grpc"
+) -> Iterator[Server]:
+    """Run a server that says `ready NAME=ADDRESS ...` when it serves; the server's address is the one of this name."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AKA_")}
+    began = time.perf_counter()
     with log.open("w") as errors:
         process = subprocess.Popen(
             command, env={**environment, **settings}, stdout=subprocess.PIPE, stderr=errors, text=True
@@ -93,9 +128,11 @@ def _running(command: Sequence[str], settings: Mapping[str, str], ready: str, lo
     try:
         assert process.stdout is not None, "it is a pipe"
         line = process.stdout.readline() if select.select([process.stdout], [], [], READY_WITHIN)[0] else ""
-        if not line.startswith(ready):
+        took = time.perf_counter() - began
+        addresses = dict(word.split("=", 1) for word in line.partition("ready ")[2].split())
+        if address not in addresses:
             raise ServerFailed(f"{' '.join(command)} said {line!r}; its log:\n{log.read_text()}")
-        yield Server(line.removeprefix(ready).split()[0], process.pid)
+        yield Server(addresses[address], process.pid, took)
         if process.poll() is not None:
             raise ServerFailed(f"{' '.join(command)} ended with {process.returncode}; its log:\n{log.read_text()}")
     finally:

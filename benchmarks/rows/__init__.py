@@ -5,7 +5,7 @@ from typing import Final, TypeAlias
 
 from benchmarks.bench import Bench
 from benchmarks.rounds import Figure
-from benchmarks.rows import growth, links, pipeline, postgres, reads
+from benchmarks.rows import data, growth, links, peer, pipeline, postgres, reads, rest, start
 
 Row: TypeAlias = Callable[[Bench], Iterator[Figure]]
 
@@ -13,13 +13,19 @@ ROWS: Final[Mapping[str, Row]] = {
     "1": links.alias,
     "1b": links.alias_alone,
     "2": reads.resolve,
+    "3": reads.resolve_many,
     "4": links.create_aliases,
     "6": links.merge,
+    "7": rest.alias,
     "8": pipeline.no_op,
     "9": postgres.alias,
     "10": postgres.resolve,
     "11": postgres.workers,
+    "12": peer.instead,
+    "14": start.start,
     "16": links.import_and_export,
+    "17": data.track,
+    "18": data.export_profiles,
 }
 
 GROWTH: Final[Mapping[str, Row]] = {

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from aka.server.link_import import CHUNK_LINES
-from benchmarks import calls, links, merges, servers
-from benchmarks.bench import Bench, details
+from benchmarks import calls, commands, links, merges, servers
+from benchmarks.bench import Bench
 from benchmarks.raw import raw_database
 from benchmarks.rounds import Figure, Round, Sample, in_turn
 from benchmarks.servers import Server
@@ -38,27 +38,14 @@ def alias_alone(bench: Bench) -> Iterator[Figure]:
 
 def create_aliases(bench: Bench) -> Iterator[Figure]:
     """CreateAliases of 50 new user aliases, beside raw sqlite3 that writes the same rows, 50 a transaction."""
+    items, key = calls.ITEMS, bench.driver.key
     for callers, floor, goal in ((1, 0.50, 0.75), (8, 0.65, 0.90), (32, 0.75, 1.1)):
-        what = f"CreateAliases of {calls.ITEMS}, {callers} caller{'s' * (callers > 1)} / raw"
-        yield Figure("4", what, "rows/s", floor, goal, _create_aliases(bench, callers))
-
-
-def _create_aliases(bench: Bench, callers: int) -> list[Round]:
-    scale, items, key = bench.scale, calls.ITEMS, bench.driver.key
-    with (
-        servers.aka(bench.folder / f"create-{callers}.db", key) as aka,
-        raw_database(bench.folder / f"create-{callers}-raw.db") as raw,
-    ):
-        made = calls.new_user_aliases(aka, key)
-
-        def served() -> Sample:
-            measured = bench.load(aka, made, callers)
-            return Sample(measured.rate * items, details(measured))
-
-        def written() -> Sample:
-            return Sample(raw.create_aliases(scale.seconds - scale.warm, scale.most, items) * items)
-
-        return in_turn(scale.rounds, served, written)
+        ours, raws = bench.folder / f"create-{callers}.db", bench.folder / f"create-{callers}-raw.db"
+        with servers.aka(ours, key) as aka, raw_database(raws) as raw:
+            made = calls.new_user_aliases(aka, key)
+            rounds = bench.beside_raw(aka, made, callers, partial(raw.create_aliases, items))
+        what = f"CreateAliases of {items}, {callers} caller{'s' * (callers > 1)} / raw"
+        yield Figure("4", what, "rows/s", floor, goal, rounds)
 
 
 def merge(bench: Bench) -> Iterator[Figure]:
@@ -89,11 +76,11 @@ def import_and_export(bench: Bench) -> Iterator[Figure]:
     links.write(given, lines)
     with servers.aka(folder / "links.db", key) as aka, raw_database(folder / "links-raw.db") as raw:
         imported = Round(
-            Sample(lines / links.run(aka, key, "import", given)),
+            Sample(lines / commands.aka(aka, key, "import", given, "--quiet")),
             Sample(raw.import_links(lines, min(lines, CHUNK_LINES))),
         )
         exported = Round(
-            Sample(1.5 * lines / links.run(aka, key, "export", taken)),
+            Sample(1.5 * lines / commands.aka(aka, key, "export", taken, "--quiet")),
             Sample(1.5 * lines / raw.export_links(folder / "raw.csv")),
         )
         links.compare(taken, lines)

@@ -25,8 +25,7 @@ def resolve(bench: Bench) -> Iterator[Figure]:
     """Resolve of one random id of many over PostgreSQL, beside the echo."""
     ids, key = bench.scale.ids, bench.driver.key
     with postgres() as raw, servers.aka(bench.folder / "postgres-resolve", key, raw.cluster.url("aka")) as aka:
-        new = calls.new_profiles(aka, key)
-        bench.driver.run(aka, new, callers=8, seconds=300.0, most=ids // (2 * calls.BATCH))
+        bench.make_profiles(aka)
         rounds = bench.beside_echo(aka, calls.resolve(aka, key, ids), 64)
     yield Figure("10", f"Resolve of 1 id of {ids:,}, PostgreSQL, 64 callers / echo", "calls/s", 0.55, 0.80, rounds)
 

@@ -5,7 +5,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,7 +54,42 @@ def serving(stall: float = 0.0) -> Iterator[tuple[Server, list[bytes]]]:
 
 
 def calls(answer_size: int = len(ANSWER)) -> Calls:
-    return Calls(METHOD, StringValue(value=f"id-{mark(0)}"), [Number(base=5, step=2)], answer_size)
+    return Calls(METHOD, StringValue(value=f"id-{mark(0)}").SerializeToString(), [Number(base=5, step=2)], answer_size)
+
+
+@contextmanager
+def serving_http(status: int = 200) -> Iterator[tuple[Server, list[bytes]]]:
+    """Run an HTTP/1.1 server that answers with a status, the head apart from the body, and keeps what it is sent."""
+    sent: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # a driver that fails leaves what it was answered unread
+                super().handle()
+
+        def do_POST(self) -> None:
+            sent.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(status)
+            self.send_header("content-length", str(len(ANSWER)))
+            self.end_headers()
+            self.wfile.write(ANSWER)
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield Server(f"127.0.0.1:{server.server_port}", os.getpid()), sent
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def posts(answer_size: int = len(ANSWER)) -> Calls:
+    return Calls("/there", f'"id-{mark(0)}"'.encode(), [Number()], answer_size, protocol="http")
 
 
 @pytest.mark.parametrize("rate", [0.0, 1000.0])
@@ -79,3 +115,23 @@ def test_a_call_that_is_due_while_the_server_stalls_takes_the_time_until_it_is_a
         measured = load.run(server, calls(), callers=1, seconds=30.0, most=30, rate=100.0)
     assert measured.calls == 30
     assert measured.p50 >= 0.14
+
+
+def test_each_post_has_numbers_of_its_own(load: Driver) -> None:
+    with serving_http() as (server, sent):
+        assert load.run(server, posts(), callers=3, seconds=30.0, most=20).calls == 20
+    assert sorted(sent) == [f'"id-{call:08}"'.encode() for call in range(20)]
+
+
+@pytest.mark.parametrize(("status", "answer_size"), [(200, 7), (409, 6)])
+def test_a_post_whose_answer_has_another_size_or_status_fails(load: Driver, status: int, answer_size: int) -> None:
+    with serving_http(status) as (server, _), pytest.raises(LoadFailed):
+        load.run(server, posts(answer_size), callers=3, seconds=30.0, most=20)
+
+
+@pytest.mark.parametrize(("slack", "fails"), [(1, False), (0, True)])
+def test_answers_may_differ_by_the_slack(load: Driver, slack: int, fails: bool) -> None:
+    made = calls(answer_size=len(ANSWER) + 1)
+    made.slack = slack
+    with serving() as (server, _), pytest.raises(LoadFailed) if fails else nullcontext():
+        assert load.run(server, made, callers=3, seconds=30.0, most=20).calls == 20
