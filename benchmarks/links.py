@@ -16,11 +16,11 @@ def alias(number: int) -> str:
     return f"alias-{number:08}"
 
 
-def write(file: Path, lines: int) -> None:
-    """Write a CSV file of links."""
+def write(file: Path, lines: int, first: int = 0) -> None:
+    """Write a CSV file of links, whose numbers begin with an even one."""
     with file.open("w") as out:
         out.write("user_id,alias_id\n")
-        out.writelines(f"{user(number)},{alias(number)}\n" for number in range(lines))
+        out.writelines(f"{user(number)},{alias(number)}\n" for number in range(first, first + lines))
 
 
 def compare(file: Path, lines: int) -> None:

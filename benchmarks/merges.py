@@ -3,6 +3,7 @@
 The pairs are numbered; of pair 7 the two profiles are known by the ids `KIND-left-00000007` and `KIND-right-00000007`.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
@@ -43,6 +44,15 @@ def with_tombstones(driver: Driver, server: Server, kind: str, size: int, pairs:
             _make(driver, server, "CreateAliases", v1.CreateAliasesRequest(user_aliases=anonymous), pairs)
         for items in _chunks(range(size), BATCH):
             _make(driver, server, "BatchAlias", _batch(user, items, v1.MERGE_POLICY_ANONYMOUS), pairs)
+
+
+def new_pairs(driver: Driver, server: Server, kind: str, pairs: int) -> None:
+    """Make pairs of profiles with an identifier each, or a few more of them."""
+    numbers = [Number(base=item, step=ITEMS // 2) for item in range(ITEMS // 2)]
+    users = [f"{kind}-{side}-{mark(item)}" for item in range(len(numbers)) for side in ("left", "right")]
+    message = v1.IdentifyRequest(aliases_to_identify=[v1.AliasToIdentify(external_id=user) for user in users])
+    made = tried(server, driver.key, "Identify", message, numbers, no_item_failed)
+    driver.run(server, made, callers=_CALLERS, seconds=60.0, most=math.ceil(pairs / len(numbers)))
 
 
 def merge(driver: Driver, server: Server, kind: str) -> Calls:

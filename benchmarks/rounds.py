@@ -56,7 +56,7 @@ FULL: Final = Scale(
     nearly_full=9_900,
     slices=10,
     slice=100_000,
-    crowds=7,
+    crowds=5,
 )
 SHORT: Final = Scale(
     rounds=1,

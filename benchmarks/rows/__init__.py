@@ -5,7 +5,7 @@ from typing import Final, TypeAlias
 
 from benchmarks.bench import Bench
 from benchmarks.rounds import Figure
-from benchmarks.rows import data, growth, links, peer, pipeline, postgres, reads, rest, start
+from benchmarks.rows import data, growth, latency, links, peer, pipeline, postgres, reads, rest, start
 
 Row: TypeAlias = Callable[[Bench], Iterator[Figure]]
 
@@ -23,6 +23,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "11": postgres.workers,
     "12": peer.instead,
     "14": start.start,
+    "15": latency.latency,
     "16": links.import_and_export,
     "17": data.track,
     "18": data.export_profiles,

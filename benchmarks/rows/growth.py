@@ -56,7 +56,7 @@ def large_profiles(bench: Bench) -> Iterator[Figure]:
         for server in (large, small):
             merges.with_identifiers(driver, server, "again", scale.many, pairs)
             sides.append(partial(bench.time, server, merges.merge(driver, server, "again"), scale.merges))
-        title = f"{among} / {scale.ids:,}, {scale.many:,} identifiers each"
+        title = f"{among} / {scale.ids:,}, {scale.many:,} ids each"
         yield _figure("6", title, "ms", 1.33, 1.05, *in_turn(scale.merge_rounds, *sides))
 
         sides = []
