@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from aka.client import AsyncClient, Client, KeyInvalid, Tls, UnavailableError
 from aka.client._channel import Target
-from aka.server.tls import Certificates
+from aka.server.certificates import Certificates
 from tests.cli.command import KEY as PROCESS_KEY
 from tests.cli.command import serving as serving_process
 from tests.client.calling import Script, client_of

@@ -17,7 +17,9 @@ PAGE: Final = "docs/operations.md"
 
 def test_the_command_table_is_the_command() -> None:
     assert isinstance(main, click.Group)
-    assert {code(command)[0] for command, _ in table(PAGE, "## Commands")} == {f"aka {name}" for name in main.commands}
+    assert {code(command)[0] for command, _ in table(PAGE, "## Commands")} == {
+        f"aka {name}" for name in main.list_commands(click.Context(main))
+    }
 
 
 def test_the_settings_table_tells_every_setting() -> None:

@@ -18,6 +18,7 @@ from google.rpc.status_pb2 import Status
 from aka.server import bootstrap, keys
 from aka.server.admin_service import AdminService
 from aka.server.admin_servicer import AdminServicer
+from aka.server.certificates import Certificates
 from aka.server.domain.rules import Rules
 from aka.server.grpc_server import GrpcServer
 from aka.server.keys import PERMISSIONS, KeyRing
@@ -28,7 +29,6 @@ from aka.server.service import Service, Session
 from aka.server.servicer import AliasServicer
 from aka.server.spans import Spans
 from aka.server.store.sqlite import SqliteStore
-from aka.server.tls import Certificates
 from aka.v1 import alias_service_pb2 as v1
 from tests.privacy import SUITE
 

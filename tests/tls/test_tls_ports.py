@@ -19,8 +19,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from aka.server import rest_server
+from aka.server.certificates import Certificates
 from aka.server.rest_server import RestServer
-from aka.server.tls import Certificates, TlsFiles
+from aka.server.tls import TlsFiles
 from tests.grpc.frames import PREFACE, SETTINGS, frame
 from tests.grpc.wire import Wire, serving
 from tests.tls.authority import NAME, Authority

@@ -19,8 +19,8 @@ from aka.server.keys import PERMISSIONS, KeyRing
 from aka.server.methods import ADMIN_METHODS
 from aka.server.request_ids import given_or_new
 from aka.server.service import Session
-from aka.server.store.databases import Database, migrate_database, open_store
-from aka.server.store.postgres_url import PostgresOptions
+from aka.server.store.databases import migrate_database, open_store
+from aka.server.store.postgres_url import Database, PostgresOptions
 from aka.server.store.store import ApiKey, CannotOpen, Workspace
 
 SECONDS: Final = 30.0

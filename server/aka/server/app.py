@@ -17,6 +17,7 @@ from aka.server import bootstrap
 from aka.server.addresses import CannotListen, is_local
 from aka.server.admin_service import AdminService
 from aka.server.admin_servicer import AdminServicer
+from aka.server.certificates import Certificates
 from aka.server.client_channel import ServerTls, aio_channel
 from aka.server.config import Settings
 from aka.server.domain.rules import Rules
@@ -38,7 +39,7 @@ from aka.server.servicer import AliasServicer
 from aka.server.stopping import Stopping
 from aka.server.store.databases import open_store
 from aka.server.store.store import CannotOpen, Store
-from aka.server.tls import Certificates, TlsError
+from aka.server.tls import TlsError
 from aka.server.tracing import CannotTrace, start_tracing
 from aka.server.worker_channel import Served
 from aka.v1.alias_service_pb2_grpc import AliasServiceStub

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from aka.server import keys
-from aka.server.store.databases import Database
-from aka.server.store.postgres_url import PostgresUrl
+from aka.server.store.postgres_url import Database, PostgresUrl
 from aka.server.store.sqlite_file import MEMORY
 from aka.server.store.store import Store
 

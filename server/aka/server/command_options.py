@@ -11,7 +11,7 @@ import click
 from aka.server.addresses import address
 from aka.server.client_channel import ServerTls
 from aka.server.config import SETTINGS, SettingsError, read_settings
-from aka.server.store.databases import Database
+from aka.server.store.postgres_url import Database
 from aka.server.tls import TlsError
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -10,8 +10,7 @@ from aka.server import keys
 from aka.server.addresses import address
 from aka.server.domain.reserved import ReservedList
 from aka.server.limits import RateLimit
-from aka.server.store.databases import Database
-from aka.server.store.postgres_url import CONNECTIONS, PostgresOptions, PostgresUrl
+from aka.server.store.postgres_url import CONNECTIONS, Database, PostgresOptions, PostgresUrl
 from aka.server.store.sqlite_file import MEMORY
 from aka.server.tls import TlsError, TlsFiles, rest_context
 

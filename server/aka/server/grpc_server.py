@@ -11,13 +11,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from aka.server.addresses import CannotListen, is_served
+from aka.server.certificates import Certificates
 from aka.server.errors import AkaError
 from aka.server.keys import KeyRing
 from aka.server.methods import Method
 from aka.server.pipeline import Incoming, Pipeline
 from aka.server.request_ids import given_or_new
 from aka.server.status import CODES, status_of
-from aka.server.tls import Certificates
 from aka.server.trace_context import TraceContext, trace_context_of
 from aka.v1 import alias_service_pb2 as v1
 

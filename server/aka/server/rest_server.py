@@ -15,8 +15,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
 
 from aka.server.addresses import CannotListen, cannot_listen, family_of, is_served
+from aka.server.certificates import Certificates
 from aka.server.rest_connection import IDLE_SECONDS, Bounds, Connection, Refuse
-from aka.server.tls import Certificates
 
 BACKLOG: Final = 1024
 """Connections that wait to be accepted."""

@@ -1,19 +1,8 @@
-"""TLS of both ports: the files of the server's certificate, read anew when they change."""
+"""TLS: the files of certificates and of those who are trusted, and what they say."""
 
 import ssl
-import threading
-import time
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, Final, NamedTuple
-
-import grpc
-import structlog
-
-CHECK_EVERY: Final = 2.0
-"""Seconds for which the files are taken to be unchanged."""
-
-log = structlog.get_logger("aka.server")
+from typing import Any, NamedTuple
 
 
 class TlsError(Exception):
@@ -42,88 +31,6 @@ class Certificate(NamedTuple):
     """A name or an address that it is for; empty where it is for none."""
     expires: str
     """When it ends, as OpenSSL writes it."""
-
-
-class Certificates:
-    """The server's certificate as its files last had it whole; one that is half written leaves the one before."""
-
-    def __init__(self, files: TlsFiles, *, check_every: float = CHECK_EVERY) -> None:
-        """Read the files; TlsError where they cannot be used."""
-        self._files = files
-        self._check_every = check_every
-        self._lock = threading.Lock()  # grpc asks on threads of its own
-        self._checked = time.monotonic()
-        self._state = _state(files)
-        self._loaded = _load(files)
-        self._tell("certificate")
-
-    def rest_context(self) -> ssl.SSLContext:
-        """Return the REST port's context, whose handshakes are each made with the newest certificate."""
-        context = rest_context(self._files)
-
-        def take_newest(handshake: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
-            handshake.context = self._newest().rest
-
-        context.sni_callback = take_newest
-        return context
-
-    def grpc_credentials(self) -> grpc.ServerCredentials:
-        """Return the gRPC port's credentials, whose handshakes are each made with the newest certificate."""
-        told = first = self._newest().grpc
-
-        def changed() -> grpc.ServerCertificateConfiguration | None:
-            nonlocal told
-            newest = self._newest().grpc
-            if newest is told:
-                return None
-            told = newest
-            return newest
-
-        mutual = self._files.client_ca is not None
-        return grpc.dynamic_ssl_server_credentials(first, changed, mutual)  # type: ignore[arg-type]  # None: no change
-
-    def _newest(self) -> "_Loaded":
-        with self._lock:
-            now = time.monotonic()
-            if now - self._checked >= self._check_every:
-                self._checked = now
-                self._look()
-            return self._loaded
-
-    def _look(self) -> None:
-        state = _state(self._files)
-        if state == self._state:
-            return
-        try:
-            loaded = _load(self._files)
-        except TlsError as error:
-            self._state = state  # tells of it once
-            log.warning("the new certificate cannot be used, the old one stays", why=str(error))
-            return
-        if state == _state(self._files):  # else they changed meanwhile, and are read again
-            self._state, self._loaded = state, loaded
-            self._tell("new certificate")
-
-    def _tell(self, event: str) -> None:
-        try:
-            log.info(event, expires=describe(self._files.cert, self._files.key).expires)
-        except TlsError as error:
-            log.warning(f"{event}, which callers will refuse", why=str(error))
-
-
-class _Loaded(NamedTuple):
-    rest: ssl.SSLContext
-    grpc: grpc.ServerCertificateConfiguration
-
-
-def _load(files: TlsFiles) -> _Loaded:
-    context = rest_context(files)
-    try:
-        pair = Path(files.key).read_bytes(), Path(files.cert).read_bytes()
-        client_ca = None if files.client_ca is None else Path(files.client_ca).read_bytes()
-    except OSError as error:
-        raise TlsError(str(error.filename), str(error.strerror)) from None
-    return _Loaded(context, grpc.ssl_server_certificate_configuration([pair], client_ca))
 
 
 def rest_context(files: TlsFiles) -> ssl.SSLContext:
@@ -186,16 +93,3 @@ def describe(cert: str, key: str) -> Certificate:
     names = dict(reversed(told.get("subjectAltName", ())))  # the first of each kind
     name = names["DNS"].replace("*", "any") if "DNS" in names else names.get("IP Address", "")
     return Certificate(name, told["notAfter"])
-
-
-def _state(files: TlsFiles) -> tuple[object, ...]:
-    """Return what tells that a file was written or replaced."""
-    return tuple(_stamp(path) for path in files if path is not None)
-
-
-def _stamp(path: str) -> tuple[int, int, int] | None:
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from time import perf_counter
 from typing import Final, ParamSpec
 
@@ -50,14 +51,11 @@ def create_app(
             return _respond(Answer(200, {"status": "ready"}))
         return _respond(Answer(503, {"status": "not ready"}))
 
-    described = openapi.document(DIALECTS)
-    as_json, as_page = msgspec.json.encode(described), docs_page.write(described)
-
     async def openapi_json(request: Request) -> Response:
-        return Response(as_json, 200, media_type=JSON)
+        return Response(_described_as_json(), 200, media_type=JSON)
 
     async def docs(request: Request) -> Response:
-        return Response(as_page, 200, docs_page.HEADERS, "text/html")
+        return Response(_described_as_page(), 200, docs_page.HEADERS, "text/html")
 
     def route(method: str, path: str, endpoint: Endpoint) -> Route:
         return Route(path, _counted(endpoint, metrics.endpoints[path]), methods=[method])
@@ -85,6 +83,16 @@ def create_app(
     )
     app.router.redirect_slashes = False  # a path with a slash too many is unknown
     return app
+
+
+@cache
+def _described_as_json() -> bytes:
+    return msgspec.json.encode(openapi.document(DIALECTS))
+
+
+@cache
+def _described_as_page() -> bytes:
+    return docs_page.write(openapi.document(DIALECTS))
 
 
 def create_refuse(metrics: HttpMetrics) -> Callable[[str, int, str], Response]:

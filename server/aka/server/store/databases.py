@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from aka.server.store.audit import Report
-from aka.server.store.postgres_url import PostgresOptions, PostgresUrl
+from aka.server.store.postgres_url import Database, PostgresOptions, PostgresUrl
 from aka.server.store.schema import Migration
 from aka.server.store.sqlite import SqliteStore
 from aka.server.store.sqlite_check import check_file
@@ -17,9 +17,6 @@ from aka.server.store.store import CannotOpen, Store
 
 if TYPE_CHECKING:  # it needs an extra
     from aka.server.spans import Spans
-
-Database: TypeAlias = str | PostgresUrl
-"""The path of a SQLite file or `:memory:`, or the URL of a PostgreSQL database."""
 
 
 async def open_store(

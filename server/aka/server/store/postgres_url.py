@@ -1,7 +1,7 @@
 """The URL of a PostgreSQL database, as libpq has it: several hosts, sslmode, target_session_attrs."""
 
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 CONNECTIONS: Final = 4
@@ -97,3 +97,7 @@ def _hosts(netloc: str, ports: str) -> tuple[tuple[str, int | None], ...]:
             host, port = split.hostname or "localhost", "" if split.port is None else str(split.port)
         hosts.append((host, int(port) if port else given[place if len(given) > 1 else 0]))
     return tuple(hosts)
+
+
+Database: TypeAlias = str | PostgresUrl
+"""The path of a SQLite file or `:memory:`, or the URL of a PostgreSQL database."""
