@@ -4,8 +4,9 @@ import pytest
 
 from aka.server.domain.identifiers import Identifier, ProfileId, uuid_text
 from aka.server.domain.rules import Answer, Rules
+from aka.server.domain.track import MAX_ATTRIBUTES
 from aka.v1 import alias_service_pb2 as v1
-from tests.domain.world import World, alias, identify, pair
+from tests.domain.world import World, alias, identify, identify_with, pair, track
 
 PAIR = pair("crm", "7")
 either_subject = pytest.mark.parametrize("subject", [PAIR, "x"], ids=["user alias", "anonymous id"])
@@ -455,3 +456,65 @@ def test_an_identify_that_succeeded_is_already_linked_when_repeated(
     again = world.do(identify("e", subject))
     assert again == first._replace(outcome=v1.OUTCOME_ALREADY_LINKED, merged=None)
     assert world.state == before
+
+
+# With attributes.
+
+LARGE = {"large": "x" * MAX_ATTRIBUTES}
+
+
+def test_attributes_are_put_on_the_profile_that_is_made(world: World) -> None:
+    answer = world.do(identify_with({"a": 1}, "e", "x"))
+    assert answer == created(world.whose("e"), "e")
+    assert world.attributes("x") == {"a": "1"}
+
+
+def test_attributes_are_put_on_the_profile_that_becomes_known(world: World) -> None:
+    profile = world.anonymous("x")
+    world.do(track("x", {"a": 1, "b": 1}))
+    assert world.do(identify_with({"b": 2}, "e", "x")) == identified(profile, "e")
+    assert world.attributes("e") == {"a": "1", "b": "2"}
+
+
+@pytest.mark.parametrize(("orphan", "joined"), [(False, {"a": "1", "b": "3"}), (True, {"b": "3"})])
+def test_attributes_are_put_on_the_survivor_of_a_merge(world: World, orphan: bool, joined: dict[str, str]) -> None:
+    world.do(track(PAIR, {"a": 1, "b": 1}))
+    world.do(track("e", {"b": 2}))
+    world.do(identify_with({"b": 3}, "e", PAIR, orphan=orphan))
+    assert world.attributes("e") == joined
+
+
+def test_an_attribute_that_is_older_than_that_of_either_profile_leaves_it(world: World) -> None:
+    world.do(track("e", {"a": "e"}, at=500))
+    world.do(track(PAIR, {"b": "pair"}, at=500))
+    world.do(identify_with({"a": "old", "b": "old", "c": "old"}, "e", PAIR, at=499))
+    assert world.attributes("e") == {"a": '"e"', "b": '"pair"', "c": '"old"'}
+
+
+def test_an_identify_that_is_refused_puts_no_attributes(world: World) -> None:
+    world.identified("e")
+    world.identified("other", "x")
+    assert world.refused(identify_with({"a": 1}, "e", "x")).name == "ALREADY_IDENTIFIED"
+    assert world.attributes("e") == {}
+
+
+@either_subject
+def test_attributes_that_are_too_many_identify_nobody(world: World, subject: Subject) -> None:
+    world.anonymous(subject)
+    assert world.refused(identify_with(LARGE, "e", subject)).name == "TOO_MUCH_DATA"
+    assert world.whose("e") is None
+
+
+def test_what_a_merge_brings_counts_with_the_attributes_that_come_with_it(world: World) -> None:
+    half = {"half": "x" * (MAX_ATTRIBUTES // 2)}
+    world.do(track(PAIR, half))
+    world.do(track("e"))
+    assert world.refused(identify_with({"other": half["half"]}, "e", PAIR)).name == "TOO_MUCH_DATA"
+    assert world.whose(PAIR) != world.whose("e")
+    world.do(identify_with({"other": half["half"]}, "e", PAIR, orphan=True))
+    assert world.whose(PAIR) == world.whose("e")
+
+
+def test_attributes_of_the_same_id_in_one_batch_are_put_in_order(world: World) -> None:
+    world.batch(identify_with({"a": 1, "b": 1}, "e", "x"), identify_with({"a": 2}, "e"), track("x", {"c": 3}))
+    assert world.attributes("e") == {"a": "2", "b": "1", "c": "3"}

@@ -9,11 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aka.server.domain.identifiers import ProfileId
+from aka.server.domain.identify import IdentifyWithAttributes
 from aka.server.domain.profile_data import Attribute, Share, Tombstone, join, share_out, shares
 from aka.server.domain.track import TrackActivity, TrackAttributes
 from aka.server.errors import AkaError
 from aka.v1 import alias_service_pb2 as v1
-from tests.domain.world import World, alias, create_alias, happen, identify, pair, profile_id, subject, track
+from tests.domain.world import (
+    World,
+    alias,
+    create_alias,
+    happen,
+    identify,
+    identify_with,
+    pair,
+    profile_id,
+    subject,
+    track,
+)
 
 NAMES: Final = ("a", "b", "c")
 USERS: Final = ("ann", "bob")
@@ -43,6 +55,7 @@ joins = st.sampled_from(
         *(alias(user, other, v1.MERGE_POLICY_ALWAYS) for user, other in product(USERS + COOKIES, repeat=2)),
         *(create_alias(other, cookie) for cookie, other in product(COOKIES, PAIRS)),
         *(identify(user, other, orphan=orphan) for user, other in product(USERS, PAIRS) for orphan in (False, True)),
+        *(identify_with({"a": 4}, user, other, at=at) for user, other in product(USERS, COOKIES) for at in (None, 1)),
     ]
 )
 """Many are refused, which is as well."""
@@ -104,6 +117,9 @@ def test_data_is_where_a_model_that_moves_it_has_it_and_every_merge_is_taken_bac
             merged = world.merges[-1]
             loser = owners.pop(merged.loser, Owner())
             owners.setdefault(merged.survivor, Owner()).absorb(loser, merged.loser, orphaned=merged.orphaned)
+        if isinstance(command, IdentifyWithAttributes):
+            owners.setdefault(answer.profile_id, Owner()).track(command.track, world.now)
+        elif not isinstance(command, TrackAttributes | TrackActivity) and answer.merged is not None:
             for profile in (merged.loser, merged.survivor):
                 assert share_out(profile, world.data(profile, before_last_merge=True)) == before[profile]
     for profile, found in _all(world).items():

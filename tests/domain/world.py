@@ -12,7 +12,7 @@ from aka.server.domain.create_aliases import CreateAlias
 from aka.server.domain.delete_alias import DeleteAlias
 from aka.server.domain.graph import Decision, Graph, Link, Profile
 from aka.server.domain.identifiers import Identifier, Key, ProfileId, id_of
-from aka.server.domain.identify import Identify
+from aka.server.domain.identify import Identify, IdentifyWithAttributes
 from aka.server.domain.import_link import ImportLink
 from aka.server.domain.joining import Joining
 from aka.server.domain.profile_data import (
@@ -300,6 +300,18 @@ def identify(
 ) -> Identify:
     """Return an Identify of a user alias, of an anonymous id (a string), or of nobody but the external id."""
     return Identify(id_of(external), None if subject is None else _identifier(subject), orphan, rules)
+
+
+def identify_with(
+    attributes: Mapping[str, Any],
+    external: str,
+    subject: str | Identifier | None = None,
+    *,
+    orphan: bool = False,
+    at: int | None = None,
+) -> IdentifyWithAttributes:
+    """Return an Identify with attributes that are written as JSON."""
+    return IdentifyWithAttributes(identify(external, subject, orphan=orphan), track(external, attributes, at=at))
 
 
 def create_alias(alias: str | Identifier, external: str | None = None, *, rules: Rules = RULES) -> CreateAlias:

@@ -356,6 +356,46 @@ async def test_a_key_needs_its_permission(server: Server, wire: Wire) -> None:
         assert (refusal.reason, refusal.metadata["permission"]) == ("PERMISSION_MISSING", permission)
 
 
+async def test_identify_puts_attributes_together_with_the_rest_of_its_item(wire: Wire) -> None:
+    item = {**ANN, "anonymous_id": "cookie", "attributes": {"plan": "pro"}, "time": "2026-01-02T00:00:00Z"}
+    assert outcomes(await wire("Identify", {"aliases_to_identify": [item]})) == ["CREATED"]
+    older = item | {"attributes": {"plan": "old", "new": None, "age": 7}, "time": "2026-01-01T00:00:00Z"}
+    assert outcomes(await wire("Identify", {"aliases_to_identify": [older]})) == ["ALREADY_LINKED"]
+    [found] = await export(wire, "cookie", fields="attributes")
+    assert found["attributes"] == {"plan": "pro", "age": 7}
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"attributes": {"": 1}}, "attributes"),
+        ({"attributes": {"large": "x" * 10_000}}, "attributes.large"),
+        ({"attributes": {"a": 1}, "time": {"seconds": 10**12}}, "time"),
+    ],
+)
+async def test_identify_with_attributes_that_cannot_be_does_nothing_of_that_item(
+    wire: Wire, more: dict[str, Any], field: str
+) -> None:
+    items = [v1.AliasToIdentify(external_id="bob"), v1.AliasToIdentify(external_id="ann", anonymous_id="cookie")]
+    items[1].attributes.update(more["attributes"])
+    items[1].time.seconds = more.get("time", {}).get("seconds", 0)
+    answer = await wire("Identify", v1.IdentifyRequest(aliases_to_identify=items))
+    assert answer["results"][1]["error"]["details"][1]["field_violations"][0]["field"] == (
+        f"aliases_to_identify[1].{field}"
+    )
+    assert [await wire.profile_of(each) for each in ("ann", "cookie")] == ["", ""]
+    assert await wire.profile_of("bob")
+
+
+async def test_identify_with_attributes_needs_the_permission_for_data(server: Server, wire: Wire) -> None:
+    by = wire.with_key(server.all_but("profiles.write"))
+    items = [{**ANN, "attributes": {"plan": "pro"}}, {"external_id": "bob"}]
+    answer = await by("Identify", {"aliases_to_identify": items})
+    assert answer["results"][0]["reason"] == "ERROR_REASON_PERMISSION_MISSING"
+    assert outcomes(answer)[1] == "CREATED"
+    assert await wire.profile_of("ann") == ""
+
+
 async def test_data_is_never_another_workspaces(server: Server, wire: Wire) -> None:
     await wire("Track", {"attributes": [{**ANN, "attributes": {"a": 1}}]})
     other = wire.with_key(server.add_key("profiles.export", workspace="other"))

@@ -108,7 +108,7 @@ def asked(operation: Operation) -> Asked:
         case v1.CreateAliasesRequest():
             commands = messages.create_aliases(request, _RULES)
         case v1.IdentifyRequest():
-            commands = messages.identify(request, _RULES)
+            commands = messages.identify(request, _RULES, may_write=True)
         case _:
             raise TypeError(f"{operation.method} is not in any history")
     alone = isinstance(request, (v1.AliasRequest, v1.DeleteAliasRequest))

@@ -3,10 +3,11 @@
 import pytest
 
 from aka.server.domain.profile_data import Activity, PushToken, Share, share_out
+from aka.server.domain.track import MAX_ATTRIBUTES
 from aka.server.errors import AkaError
 from aka.server.store.store import ActivityPlace, AnsweredBefore, Once
 from aka.v1 import alias_service_pb2 as v1
-from tests.domain.world import alias, create_alias, happen, identify, pair, subject, track
+from tests.domain.world import alias, create_alias, happen, identify, identify_with, pair, subject, track
 from tests.store.clock import Clock
 from tests.store.tenant import Tenant
 
@@ -114,6 +115,14 @@ async def test_a_profile_that_is_made_and_merged_in_one_group_keeps_its_data(ten
     share = await own(tenant, "ann")
     assert share.attributes == {"a": "1", "b": "2"}
     assert len(share.activities) == 1
+
+
+async def test_attributes_that_come_with_an_identify_are_put_with_it_or_not_at_all(tenant: Tenant) -> None:
+    await tenant.batch(track(subject("cookie", "anonymous_id"), {"a": 1, "b": 1}), track("ann", {"b": 2}))
+    await tenant.do(identify_with({"b": 3}, "ann", "cookie"))
+    assert (await own(tenant, "cookie")).attributes == {"a": "1", "b": "3"}
+    assert await tenant.refused(identify_with({"large": "x" * MAX_ATTRIBUTES}, "bob", "jar")) == "TOO_MUCH_DATA"
+    assert [await tenant.find(key) for key in ("bob", "jar")] == [None, None]
 
 
 async def test_what_is_refused_or_tried_out_puts_nothing(tenant: Tenant) -> None:

@@ -695,6 +695,8 @@ class AliasToIdentify(_message.Message):
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     USER_ALIAS_FIELD_NUMBER: _builtins.int
     ANONYMOUS_ID_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
     external_id: _builtins.str
     """Required. The id that the subject's profile is to be known by. Where it is
     unknown it becomes the primary id of the subject's anonymous profile; where
@@ -708,16 +710,29 @@ class AliasToIdentify(_message.Message):
     def user_alias(self) -> Global___UserAlias:
         """A user alias. Unknown: ALIAS_NOT_FOUND."""
 
+    @_builtins.property
+    def attributes(self) -> _struct_pb2.Struct:
+        """Attributes to set on the profile, by name, as in ProfileAttributes: together
+        with the rest of the item, or not at all. They need the permission
+        `profiles.write`.
+        """
+
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When the attributes got these values, as in ProfileAttributes."""
+
     def __init__(
         self,
         *,
         external_id: _builtins.str = ...,
         user_alias: Global___UserAlias | None = ...,
         anonymous_id: _builtins.str = ...,
+        attributes: _struct_pb2.Struct | None = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "subject", b"subject", "user_alias", b"user_alias"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "attributes", b"attributes", "subject", b"subject", "time", b"time", "user_alias", b"user_alias"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "external_id", b"external_id", "subject", b"subject", "user_alias", b"user_alias"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_id", b"anonymous_id", "attributes", b"attributes", "external_id", b"external_id", "subject", b"subject", "time", b"time", "user_alias", b"user_alias"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["user_alias", "anonymous_id"]  # noqa: Y015
     _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015

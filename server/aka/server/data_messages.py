@@ -13,7 +13,7 @@ from aka.server.domain.rules import Rules
 from aka.server.domain.track import Subject, TrackActivity, TrackAttributes
 from aka.server.errors import AkaError, field_required, invalid_value
 from aka.server.json_values import MAX_NAME_BYTES, checked_object, checked_values, read_json, write_json
-from aka.server.messages import check_size, key_of, linked_identifier, timestamp, tombstone_asked, user_alias
+from aka.server.messages import check_size, key_of, linked_identifier, time_of, timestamp, tombstone_asked, user_alias
 from aka.server.page_tokens import read_token, write_token
 from aka.server.service import Exported, ExportedData, ExportPlace, ExportWanted
 from aka.server.status import status_of
@@ -32,9 +32,6 @@ LISTS: Final = ("attributes", "events", "purchases", "messages")
 """The lists of a TrackRequest, in the order in which they are done."""
 FIELDS: Final = frozenset({"identifiers", "attributes", "push_tokens", "events", "purchases", "messages", "orphaned"})
 """What of ExportedProfile can be asked for."""
-
-_FIRST_SECOND: Final = -62_135_596_800
-_LAST_SECOND: Final = 253_402_300_799
 
 
 # From a request: what it wants decided, or read.
@@ -86,7 +83,7 @@ def _attributes(item: v1.ProfileAttributes, rules: Rules) -> TrackAttributes:
         checked_values(item.attributes, "attributes"),
         checked_values(item.set_once, "set_once"),
         tuple(_push_token(token, f"push_tokens[{index}]") for index, token in enumerate(item.push_tokens)),
-        _time(item),
+        time_of(item),
         rules,
     )
 
@@ -118,7 +115,7 @@ def _purchase(item: v1.Purchase, rules: Rules) -> TrackActivity:
 def _activity(
     kind: Kind, item: v1.Event | v1.Purchase | v1.SentMessage, field: str, name: str, details: str, rules: Rules
 ) -> TrackActivity:
-    return TrackActivity(_subject(item), kind, _time(item), checked_text(name, field, MAX_NAME_BYTES), details, rules)
+    return TrackActivity(_subject(item), kind, time_of(item), checked_text(name, field, MAX_NAME_BYTES), details, rules)
 
 
 def _subject(item: Item) -> Subject:
@@ -140,18 +137,6 @@ def _push_token(token: v1.PushToken, field: str) -> PushToken:
         checked_text(token.token, f"{field}.token", MAX_TOKEN_BYTES),
         token.device_id and checked_text(token.device_id, f"{field}.device_id", MAX_NAME_BYTES),
     )
-
-
-def _time(item: Item) -> int | None:
-    """Return when it was, in microseconds since the epoch; None where it does not say."""
-    if not item.HasField("time"):
-        return None
-    seconds, nanos = item.time.seconds, item.time.nanos
-    if not (_FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos < 10**9):
-        raise invalid_value(
-            "time", "is no time: seconds of the years 1 to 9999 and 0 to 999,999,999 nanos are expected"
-        )
-    return seconds * 1_000_000 + nanos // 1000
 
 
 # Back: what was done or found, as a response.

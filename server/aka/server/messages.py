@@ -18,10 +18,12 @@ from aka.server.domain.identifiers import (
     checked_user_alias,
     uuid_text,
 )
-from aka.server.domain.identify import Identify
+from aka.server.domain.identify import Identify, IdentifyWithAttributes
 from aka.server.domain.refused import Refused
 from aka.server.domain.rules import Answer, Rules
+from aka.server.domain.track import Subject, TrackAttributes
 from aka.server.errors import AkaError, field_required, invalid_value
+from aka.server.json_values import checked_values
 from aka.server.page_tokens import page_size, read_token, write_token
 from aka.server.status import status_of
 from aka.server.store.store import Living, ProfilePage
@@ -36,6 +38,9 @@ MAX_IDENTIFIERS: Final = 1000
 _POLICIES: Final = frozenset(v1.MergePolicy.values())
 _BEHAVIORS: Final = frozenset(v1.MergeBehavior.values())
 _CONSISTENCIES: Final = frozenset(v1.Consistency.values())
+
+_FIRST_SECOND: Final = -62_135_596_800
+_LAST_SECOND: Final = 253_402_300_799
 
 
 # From a request: what it wants decided.
@@ -84,12 +89,12 @@ def create_aliases(request: v1.CreateAliasesRequest, rules: Rules) -> list[Decis
     return _each(request.user_aliases, "user_aliases", MAX_ITEMS, read)
 
 
-def identify(request: v1.IdentifyRequest, rules: Rules) -> list[Decision[Answer]]:
-    """Read an IdentifyRequest, a decision an item."""
+def identify(request: v1.IdentifyRequest, rules: Rules, *, may_write: bool) -> list[Decision[Answer]]:
+    """Read an IdentifyRequest, a decision an item. Without `may_write` items with attributes are refused."""
     _known(request.merge_behavior, _BEHAVIORS, "merge_behavior")
     orphan = request.merge_behavior != v1.MERGE_BEHAVIOR_MERGE
 
-    def read(item: v1.AliasToIdentify) -> Identify:
+    def read(item: v1.AliasToIdentify) -> Identify | IdentifyWithAttributes:
         external = checked_id(item.external_id, "external_id")
         subject = None
         match item.WhichOneof("subject"):
@@ -97,7 +102,14 @@ def identify(request: v1.IdentifyRequest, rules: Rules) -> list[Decision[Answer]
                 subject = user_alias(item.user_alias)
             case "anonymous_id":
                 subject = checked_id(item.anonymous_id, "anonymous_id")
-        return Identify(external, subject, orphan, rules)
+        identified = Identify(external, subject, orphan, rules)
+        if not item.HasField("attributes"):
+            return identified
+        if not may_write:
+            why = "The API key lacks the permission profiles.write, which attributes need"
+            raise AkaError(v1.ERROR_REASON_PERMISSION_MISSING, why, permission="profiles.write")
+        attributes, whose = checked_values(item.attributes, "attributes"), Subject(external, "external_id", False)
+        return IdentifyWithAttributes(identified, TrackAttributes(whose, attributes, {}, (), time_of(item), rules))
 
     return _each(request.aliases_to_identify, "aliases_to_identify", MAX_ITEMS, read)
 
@@ -334,6 +346,18 @@ def linked_identifier(identifier: Identifier, link: Link, profile: Profile) -> v
 
 def _text(profile_id: ProfileId | None) -> str:
     return "" if profile_id is None else uuid_text(profile_id)
+
+
+def time_of(message: Any) -> int | None:
+    """Read the field `time` of whatever message, in microseconds since the epoch; None where it has none."""
+    if not message.HasField("time"):
+        return None
+    seconds, nanos = message.time.seconds, message.time.nanos
+    if not (_FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos < 10**9):
+        raise invalid_value(
+            "time", "is no time: seconds of the years 1 to 9999 and 0 to 999,999,999 nanos are expected"
+        )
+    return int(seconds * 1_000_000 + nanos // 1000)
 
 
 def timestamp(microseconds: int) -> Timestamp:

@@ -34,7 +34,7 @@ class AliasServicer:
 
     async def Identify(self, request: v1.IdentifyRequest, session: Session) -> v1.IdentifyResponse:
         """Make profiles known by an external id."""
-        decisions = messages.identify(request, self._rules)
+        decisions = messages.identify(request, self._rules, may_write=session.may("profiles.write"))
         return await self._service.change(session, request, decisions, messages.identify_response)
 
     async def Resolve(self, request: v1.ResolveRequest, session: Session) -> v1.ResolveResponse:

@@ -1,11 +1,14 @@
-"""Identify: make an anonymous profile known by an external id."""
+"""Identify: make an anonymous profile known by an external id, with or without attributes for it."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from aka.server.domain.changes import Change, Created, Identified, Linked
+from aka.server.domain.changes import Change, Created, Identified, Linked, Merged
 from aka.server.domain.graph import Graph, Profile
-from aka.server.domain.identifiers import Identifier, Key, uuid_text
+from aka.server.domain.identifiers import Identifier, Key, ProfileId, uuid_text
+from aka.server.domain.profile_data import Holdings, Tracked, join
 from aka.server.domain.rules import Answer, Rules, answer, self_alias
+from aka.server.domain.track import TrackAttributes
 from aka.server.errors import AkaError
 from aka.v1 import alias_service_pb2 as v1
 
@@ -109,3 +112,39 @@ class Identify(NamedTuple):
     ) -> tuple[Answer, tuple[Change, ...]]:
         identified = Identified(profile.id, self.external, was_anonymous)
         return Answer(v1.OUTCOME_IDENTIFIED, profile.id, self.external.name), (*changes, identified)
+
+
+class IdentifyWithAttributes(NamedTuple):
+    """An Identify, and attributes for the profile that it makes known. What refuses either refuses both."""
+
+    identify: Identify
+    track: TrackAttributes
+    """Of the same external id."""
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The external id and the subject."""
+        return self.identify.keys
+
+    @property
+    def labels_of(self) -> None:
+        """None, as of an Identify."""
+
+    def decide(self, graph: Graph) -> tuple[Answer, tuple[Change | Tracked, ...]]:
+        """Return the answer and the changes; AkaError by Identify's table, or TOO_MUCH_DATA."""
+        known, changes = self.identify.decide(graph)
+        profile = known.profile_id
+        assert profile is not None, "an Identify always knows the profile"
+        return known, (*changes, self.track.put(profile, _holdings_after(graph, profile, changes), graph.now))
+
+
+def _holdings_after(graph: Graph, profile: ProfileId, changes: Iterable[Change]) -> Holdings:
+    """Return what a profile will hold when these changes of an Identify are folded in."""
+    if any(isinstance(change, Created) for change in changes):
+        return Holdings()
+    holds = graph.holdings(profile)
+    for change in changes:
+        if isinstance(change, Merged) and not change.orphaned:
+            attributes = join([holds.attributes, graph.holdings(change.loser).attributes])
+            holds = Holdings(attributes, holds.push_tokens, holds.activities)
+    return holds

@@ -74,7 +74,11 @@ class TrackAttributes(NamedTuple):
     def decide(self, graph: Graph) -> tuple[ProfileId, tuple[Change | Tracked, ...]]:
         """Return the profile and the changes."""
         profile, holds, created = self.subject.profile(graph, self.rules)
-        at = graph.now if self.at is None else min(self.at, graph.now)
+        return profile, (*created, self.put(profile, holds, graph.now))
+
+    def put(self, profile: ProfileId, holds: Holdings, now: int) -> Tracked:
+        """Return what changes on a profile that holds this."""
+        at = now if self.at is None else min(self.at, now)
         new = {name: Attribute(value, at) for name, value in self.attributes.items() if self._is_newer(holds, name)}
         for name, value in self.once.items():
             if (new.get(name) or holds.attributes.get(name) or _NONE).value == REMOVED:
@@ -84,7 +88,7 @@ class TrackAttributes(NamedTuple):
             _refuse_beyond(_size(holds.attributes | new), most, "bytes of attributes", profile)
         tokens = holds.push_tokens | {(token.app_id, token.token) for token in self.push_tokens}
         _refuse_beyond(len(tokens), MAX_PUSH_TOKENS, "push tokens", profile)
-        return profile, (*created, Tracked(profile, new, self.push_tokens))
+        return Tracked(profile, new, self.push_tokens)
 
     def _is_newer(self, holds: Holdings, name: str) -> bool:
         stored = holds.attributes.get(name)
