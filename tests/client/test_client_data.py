@@ -1,6 +1,6 @@
 """`track` and `export_profiles` of both clients, over the wire."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -50,6 +50,18 @@ async def test_what_was_orphaned_is_told_under_its_tombstone(client: Calls) -> N
     (found,) = await client.export_profiles([merged.merged_profile_id], fields=["orphaned"])
     assert found.redirected_from == merged.merged_profile_id
     assert found.orphaned == (OrphanedData(merged.merged_profile_id, {"a": 1}, (Event("seen", time=TIME),), ()),)
+
+
+async def test_identify_sets_attributes_with_the_rest_or_not_at_all(client: Calls) -> None:
+    await client.identify("ann", anonymous_id="cookie", attributes={"plan": "pro"}, time=TIME)
+    await client.identify("ann", attributes={"plan": "old", "age": 7}, time=TIME - timedelta(days=1))
+    (found,) = await client.export_profiles(["cookie"])
+    assert found.attributes == {"plan": "pro", "age": 7}
+    with pytest.raises(InvalidValue):
+        await client.identify("bob", attributes={"": 1})
+    assert not (await client.resolve("bob")).found
+    with pytest.raises(TypeError, match="attributes must be what JSON can write"):
+        await client.identify("bob", attributes={"a": object()})
 
 
 async def test_an_item_that_is_refused_has_its_error(client: Calls) -> None:

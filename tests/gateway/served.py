@@ -41,16 +41,19 @@ ENDPOINTS: Final[dict[str, Any]] = {
     "/v1/users": {"user_id": "user_123"},
     "/alias": {"distinct_id": "user_123", "alias_id": "stripe:cus_abc123"},
     "/identify": {"distinct_id": "user_123", "anonymous_id": "session_1"},
+    "/track": {"event": "opened", "distinct_id": "user_123"},
     "/users/alias/new": {"user_aliases": [{"alias_label": "crm", "alias_name": "1"}]},
     "/users/identify": {
         "aliases_to_identify": [{"external_id": "user_123", "user_alias": {"alias_label": "crm", "alias_name": "1"}}]
     },
+    "/users/track": {"attributes": [{"external_id": "user_123", "plan": "pro"}]},
+    "/users/export/ids": {"external_ids": ["user_123"]},
 }
 """A good body for every endpoint of the three dialects. (Appizer's are at `/users...` without `/v1` too.)"""
 
 
 class Trouble:
-    """What befalls the next call that changes anything, in place of its work; and the requests that arrived."""
+    """What befalls the next call of a dialect, in place of its work; and the requests that arrived."""
 
     def __init__(self) -> None:
         self.next: Exception | None = None
@@ -93,6 +96,16 @@ class Trouble:
             async def Identify(self, request: v1.IdentifyRequest, session: Session) -> v1.IdentifyResponse:
                 await trouble.meet(request)
                 return await super().Identify(request, session)
+
+            async def Track(self, request: v1.TrackRequest, session: Session) -> v1.TrackResponse:
+                await trouble.meet(request)
+                return await super().Track(request, session)
+
+            async def ExportProfiles(
+                self, request: v1.ExportProfilesRequest, session: Session
+            ) -> v1.ExportProfilesResponse:
+                await trouble.meet(request)
+                return await super().ExportProfiles(request, session)
 
         return Troubled(service, rules)
 

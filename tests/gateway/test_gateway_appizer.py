@@ -219,13 +219,77 @@ async def test_an_anonymous_user_becomes_known_by_the_id(gateway: Gateway) -> No
     assert (answer.json()["user_id"], answer.json()["message"]) == (profile, "User updated")
 
 
-@pytest.mark.parametrize("given", [{"properties": {"plan": "pro"}}, {"email": "a@b.c"}, {"age": 0}, {"paid": False}])
-async def test_properties_are_refused_by_name_and_the_user_is_not_made(gateway: Gateway, given: Any) -> None:
+async def attributes(gateway: Gateway, user_id: str) -> Any:
+    (profile,) = (await gateway.done("ExportProfiles", {"profiles": [{"id": user_id}]}))["profiles"]
+    return profile.get("attributes", {})
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ({"properties": {"plan": "pro", "age": 7}}, {"plan": "pro", "age": 7}),
+        ({"email": "a@b.c", "paid": False, "traits": {"a": 1}}, {"email": "a@b.c", "paid": False, "traits": {"a": 1}}),
+        ({"plan": "free", "age": 7, "properties": {"plan": "pro"}}, {"plan": "pro", "age": 7}),
+        ({"properties": {"user_id": "another"}}, {"user_id": "another"}),
+    ],
+)
+async def test_properties_are_stored(gateway: Gateway, given: Any, stored: Any) -> None:
     answer = await gateway.post(USERS, {"user_id": "user_123"} | given)
-    (name,) = given
-    assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_REQUEST")
-    assert answer.json()["message"].startswith(f"{name} cannot be stored")
+    assert (answer.status_code, answer.json()["message"]) == (200, "User created")
+    assert await attributes(gateway, "user_123") == stored
+
+
+async def test_properties_are_merged_with_those_that_are_there_and_null_removes_one(gateway: Gateway) -> None:
+    await gateway.post(USERS, {"user_id": "user_123", "properties": {"a": 1, "b": 1, "c": 1}})
+    answer = await gateway.post(USERS, {"user_id": "user_123", "properties": {"b": 2, "c": None}})
+    assert answer.json()["message"] == "User updated"
+    assert await attributes(gateway, "user_123") == {"a": 1, "b": 2}
+
+
+BAD: dict[str, tuple[Any, str, str]] = {
+    "no object": ({"properties": 7}, "INVALID_TYPE", "properties must be an object, not a number"),
+    "a string": ({"properties": ""}, "INVALID_TYPE", "properties must be an object, not a string"),
+    "an empty key": ({"": 1}, "INVALID_REQUEST", "properties has a name that is empty"),
+    "a large one": (
+        {"properties": {"a": "x" * 900_000}},
+        "INVALID_REQUEST",
+        "properties.a is 900002 bytes of JSON; 8192",
+    ),
+    "a deep one": (
+        {"a": [[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]},
+        "INVALID_REQUEST",
+        "properties.a is nested more than 16",
+    ),
+    "a number too large": ({"a": 10**400}, "INVALID_REQUEST", "properties has a number that is too large"),
+}
+
+
+@pytest.mark.parametrize(("given", "code", "message"), BAD.values(), ids=BAD.keys())
+async def test_properties_that_cannot_be_stored_are_refused_and_the_user_is_not_made(
+    gateway: Gateway, given: Any, code: str, message: str
+) -> None:
+    answer = await gateway.post(USERS, {"user_id": "user_123"} | given)
+    shown = answer.json()
+    assert (answer.status_code, shown["code"]) == (400, code)
+    assert shown["message"].startswith(message)
+    assert shown["message"].startswith(shown["details"]["field"])
     assert await gateway.knows("user_123") == [False]
+
+
+async def test_more_properties_than_a_profile_may_have_are_refused_and_the_user_is_not_made(gateway: Gateway) -> None:
+    many = {f"a{number}": "x" * 8000 for number in range(9)}
+    answer = await gateway.post(USERS, {"user_id": "user_123", "properties": many})
+    shown = answer.json()
+    assert (answer.status_code, shown["code"], shown["details"]["maximum"]) == (409, "TOO_MUCH_DATA", "65536")
+    assert await gateway.knows("user_123") == [False]
+
+
+async def test_properties_need_the_permission_for_data(gateway: Gateway) -> None:
+    by = gateway.without("profiles.write")
+    answer = await by.post(USERS, {"user_id": "user_123", "properties": {"plan": "pro"}})
+    assert (answer.status_code, answer.json()["details"]) == (403, {"permission": "profiles.write"})
+    assert await gateway.knows("user_123") == [False]
+    assert (await by.post(USERS, {"user_id": "user_123"})).status_code == 200
 
 
 @pytest.mark.parametrize("field", ["traits", "properties"])
@@ -237,9 +301,10 @@ async def test_an_alias_with_traits_or_properties_is_refused_and_is_not_linked(g
     assert await gateway.knows("legacy_999") == [False]
 
 
-@pytest.mark.parametrize("empty", [None, {}, [], ""], ids=repr)
-async def test_empty_properties_are_taken(gateway: Gateway, empty: Any) -> None:
-    answer = await gateway.post(USERS, {"user_id": "user_123", "properties": empty})
+@pytest.mark.parametrize("empty", [None, {}, []], ids=repr)
+async def test_empty_properties_are_taken_without_the_permission_for_data(gateway: Gateway, empty: Any) -> None:
+    by = gateway.without("profiles.write")
+    answer = await by.post(USERS, {"user_id": "user_123", "properties": empty})
     assert answer.status_code == 200
 
 

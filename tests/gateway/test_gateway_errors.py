@@ -27,8 +27,8 @@ from tests.gateway.served import CONNECT, ENDPOINTS, Gateway, as_json, client_of
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 APPIZER = ("/v1/users/aliases", "/v1/users")
-ALTERTABLE = ("/alias", "/identify")
-BRAZE = ("/users/alias/new", "/users/identify")
+ALTERTABLE = ("/alias", "/identify", "/track")
+BRAZE = ("/users/alias/new", "/users/identify", "/users/track", "/users/export/ids")
 
 SECRET = "what-only-the-inside-knows"
 

@@ -33,12 +33,15 @@ OF_THE_PROTOCOL = {404, 409, 499, 501, 504}
 STATUSES = {
     "/v1/users/aliases": {200, 404, 409},
     "/users/aliases": {200, 404, 409},
-    "/v1/users": {200},
-    "/users": {200},
+    "/v1/users": {200, 409},
+    "/users": {200, 409},
     "/alias": {200},
     "/identify": {200},
+    "/track": {200},
     "/users/alias/new": {201},
     "/users/identify": {201},
+    "/users/track": {201},
+    "/users/export/ids": {201},
 } | {
     f"/{service}/{name}": {200} | OF_THE_PROTOCOL for service in connect.SERVICES for name in connect.SERVICES[service]
 }

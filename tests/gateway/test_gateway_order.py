@@ -15,9 +15,21 @@ ITEM = {"external_id": "user_123", "user_alias": {"alias_label": "crm", "alias_n
 OF_VALUES: dict[str, tuple[str, Any]] = {
     "an unknown merge_behavior": ("/users/identify", {"aliases_to_identify": [ITEM], "merge_behavior": "join"}),
     "an unknown merge_behavior of no items": ("/users/identify", {"aliases_to_identify": [], "merge_behavior": "join"}),
-    "a property": ("/v1/users", {"user_id": "user_123", "properties": {"plan": "pro"}}),
+    "a property without a name": ("/v1/users", {"user_id": "user_123", "properties": {"": "pro"}}),
     "a property of nobody": ("/v1/users", {"properties": {"plan": "pro"}}),
-    "traits": ("/identify", {"distinct_id": "user_123", "traits": {"plan": "pro"}}),
+    "a trait without a name": ("/identify", {"distinct_id": "user_123", "traits": {"": "pro"}}),
+    "traits of an event": ("/track", {"event": "opened", "distinct_id": "user_123", "traits": {"plan": "pro"}}),
+    "an event of nobody who can be": ("/track", {"event": "opened", "distinct_id": "null"}),
+    "too many events": ("/track", [{"event": "opened", "distinct_id": "user_123"}] * 76),
+    "nothing to track": ("/users/track", {"attributes": []}),
+    "nothing that can be tracked": ("/users/track", {"events": [7, {"external_id": 7}]}),
+    "too many to track": ("/users/track", {"events": [{}] * 76}),
+    "far too many to track": ("/users/track", {"attributes": [{}] * 100_000}),
+    "nobody to export": ("/users/export/ids", {}),
+    "too many to export": ("/users/export/ids", {"external_ids": ["a"] * 25, "user_aliases": [{}] * 26}),
+    "far too many to export": ("/users/export/ids", {"external_ids": ["a"] * 100_000}),
+    "an unknown field to export": ("/users/export/ids", {"external_ids": ["a"], "fields_to_export": ["shoe_size"]}),
+    "what finds nobody": ("/users/export/ids", {"external_ids": ["a"], "phone": "+11112223333"}),
     "traits of an item": ("/alias", [{"distinct_id": "a", "alias_id": "b", "traits": {"plan": "pro"}}]),
     "properties of an alias": ("/v1/users/aliases", {"user_id": "a", "alias_id": "b", "properties": {"plan": "pro"}}),
     "a control character": ("/v1/users", {"user_id": "\x00"}),
@@ -69,6 +81,8 @@ async def test_the_shape_comes_before_the_key(gateway: Gateway, path: str) -> No
         ("/alias", [{"distinct_id": "a", "alias_id": "b"}, {"distinct_id": 7}]),
         ("/users/alias/new", {"user_aliases": [{}, {"alias_name": 7}]}),
         ("/users/identify", {"aliases_to_identify": [{}, 7]}),
+        ("/track", [{"event": "opened", "distinct_id": "a"}, {"event": "opened", "timestamp": []}]),
+        ("/users/export/ids", {"external_ids": ["a", 7]}),
         (f"{CONNECT}/Resolve", {"identifiers": [{}] * 999 + [7]}),
     ],
 )
@@ -82,6 +96,8 @@ async def test_the_shape_of_every_item_comes_before_the_key(gateway: Gateway, pa
         ("/alias", [{"distinct_id": "a", "alias_id": "b"}] * 100 + [7]),
         ("/users/alias/new", {"user_aliases": [{}] * 50 + [7]}),
         ("/users/identify", {"aliases_to_identify": [{}] * 50 + [7]}),
+        ("/track", [{"event": "opened", "distinct_id": "a"}] * 75 + [7]),
+        ("/users/export/ids", {"external_ids": ["a"] * 50 + [7]}),
         (f"{CONNECT}/Resolve", {"identifiers": [{}] * 1000 + [7]}),
         (f"{CONNECT}/BatchAlias", {"requests": [{}] * 100 + [{"create_missing": 7}]}),
     ],
@@ -97,6 +113,8 @@ async def test_items_beyond_what_a_batch_may_have_are_not_read_without_a_key(
     [
         ("/users/alias/new", "user_aliases"),
         ("/users/identify", "aliases_to_identify"),
+        ("/users/track", "purchases"),
+        ("/users/export/ids", "user_aliases"),
         (f"{CONNECT}/CreateAliases", "userAliases"),
         (f"{CONNECT}/Resolve", "identifiers"),
     ],
@@ -107,7 +125,7 @@ async def test_items_beyond_what_a_batch_may_have_are_counted(gateway: Gateway, 
 
 
 async def test_a_refused_value_counts_as_a_call_and_changes_nothing(limited: Gateway) -> None:
-    answer = await limited.post("/v1/users", {"user_id": "user_123", "properties": {"plan": "pro"}})
+    answer = await limited.post("/v1/users", {"user_id": "user_123", "properties": {"": "pro"}})
     assert (answer.status_code, answer.headers["x-ratelimit-remaining"]) == (400, "3")
     assert await limited.knows("user_123") == [False]
 

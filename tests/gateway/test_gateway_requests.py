@@ -19,7 +19,7 @@ async def test_the_bearer_scheme_may_be_in_any_case(gateway: Gateway, scheme: st
     assert (await sent.post("/v1/users", {"user_id": "u"})).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/alias", "/identify"])
+@pytest.mark.parametrize("path", ["/alias", "/identify", "/track"])
 async def test_altertable_takes_the_key_as_x_api_key(gateway: Gateway, path: str) -> None:
     sent = gateway.with_key(None).with_headers(x_api_key=str(gateway.key))
     assert (await sent.post(path, ENDPOINTS[path])).status_code == 200
@@ -43,7 +43,7 @@ async def test_an_empty_x_api_key_is_as_if_absent(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        *((path, body) for path, body in ENDPOINTS.items() if path not in ("/alias", "/identify")),
+        *((path, body) for path, body in ENDPOINTS.items() if path not in ("/alias", "/identify", "/track")),
         (f"{CONNECT}/Identify", {"aliases_to_identify": [{"external_id": "u"}]}),
     ],
 )
@@ -52,7 +52,7 @@ async def test_x_api_key_is_no_key_but_to_altertable(gateway: Gateway, path: str
     assert (await sent.post(path, body)).status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/users/alias/new", "/users/identify"])
+@pytest.mark.parametrize("path", ["/users/alias/new", "/users/identify", "/users/track", "/users/export/ids"])
 async def test_braze_takes_the_key_in_the_body(gateway: Gateway, path: str) -> None:
     answer = await gateway.with_key(None).post(path, ENDPOINTS[path] | {"api_key": gateway.key})
     assert answer.status_code == 201

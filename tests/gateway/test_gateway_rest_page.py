@@ -30,11 +30,18 @@ ALIAS: Final = f"{CONNECT}/Alias"
 NEW: Final = "/users/alias/new"
 IDENTIFY: Final = "/users/identify"
 
+TRACK: Final = "/users/track"
+
 GOOD: Final = ENDPOINTS | {ALIAS: {"user_id": "user_123", "alias_id": "legacy_999"}}
 
 KNOWN: Final = {"alias_name": "device-7", "alias_label": "kiosk"}
 """A user alias of user_456."""
 ALIAS_ONLY: Final = {"alias_name": "device-8", "alias_label": "kiosk"}
+
+
+PURCHASE: Final = {"external_id": "user_123", "product_id": "hat", "currency": "EUR", "price": 9.5}
+MUCH: Final = {f"attr-{number}": "x" * 7996 for number in range(9)}
+"""Attributes of 72,036 bytes, names and JSON."""
 
 
 class Answer(NamedTuple):
@@ -151,6 +158,7 @@ APPIZER: Final[Causes] = (
     ("/v1/users", "another method"),
     (ALIASES, "a slow body"),
     (ALIASES, {"user_id": "user_123", "alias_id": "user_456"}),
+    ("/v1/users", {"user_id": "user_123", "properties": MUCH}),
     (ALIASES, "a large body"),
     (ALIASES, "another content type"),
     (ALIASES, "a limit used up"),
@@ -174,6 +182,7 @@ ALTERTABLE: Final[Causes] = (
 )
 BRAZE: Final[Causes] = (
     (NEW, {"user_aliases": [ALIAS_ONLY] * 51}),
+    (TRACK, {"events": [{"external_id": "user_123"}]}),
     (NEW, "an unknown key"),
     (NEW, "a reader's key"),
     (NEW, "a slow body"),
@@ -185,15 +194,29 @@ BRAZE: Final[Causes] = (
     (NEW, "a crowd"),
 )
 BRAZE_ITEMS: Final[Causes] = (
-    (NEW, {"alias_name": "device-9"}),
-    (NEW, {"alias_name": "\a", "alias_label": "kiosk"}),
-    (IDENTIFY, {"external_id": "null", "user_alias": ALIAS_ONLY}),
-    (NEW, {"external_id": "user_999", "alias_name": "device-9", "alias_label": "kiosk"}),
-    (IDENTIFY, {"external_id": "user_123", "user_alias": {"alias_name": "device-9", "alias_label": "kiosk"}}),
-    (NEW, {"external_id": "user_123"} | KNOWN),
-    (IDENTIFY, {"external_id": "user_123", "user_alias": KNOWN}),
-    (NEW, {"external_id": "user_456", "alias_name": "device-9", "alias_label": "kiosk"}),
-    (NEW, {"external_id": "user_123", "alias_name": "device-9", "alias_label": "kiosk"}),
+    (NEW, {"user_aliases": [{"alias_name": "device-9"}]}),
+    (NEW, {"user_aliases": [{"alias_name": "\a", "alias_label": "kiosk"}]}),
+    (IDENTIFY, {"aliases_to_identify": [{"external_id": "null", "user_alias": ALIAS_ONLY}]}),
+    (NEW, {"user_aliases": [{"external_id": "user_999", "alias_name": "device-9", "alias_label": "kiosk"}]}),
+    (
+        IDENTIFY,
+        {
+            "aliases_to_identify": [
+                {"external_id": "user_123", "user_alias": {"alias_name": "device-9", "alias_label": "kiosk"}}
+            ]
+        },
+    ),
+    (NEW, {"user_aliases": [{"external_id": "user_123"} | KNOWN]}),
+    (IDENTIFY, {"aliases_to_identify": [{"external_id": "user_123", "user_alias": KNOWN}]}),
+    (NEW, {"user_aliases": [{"external_id": "user_456", "alias_name": "device-9", "alias_label": "kiosk"}]}),
+    (NEW, {"user_aliases": [{"external_id": "user_123", "alias_name": "device-9", "alias_label": "kiosk"}]}),
+    (TRACK, {"purchases": [PURCHASE | {"price": "9.50"}]}),
+    (TRACK, {"events": [{"external_id": "user_123", "name": "opened", "time": "yesterday"}]}),
+    (TRACK, {"purchases": [PURCHASE | {"currency": "XYZ"}]}),
+    (TRACK, {"attributes": [{"external_id": "user_123", "": 1}]}),
+    (TRACK, {"attributes": [{"external_id": "user_123", "bio": "x" * 8193}]}),
+    (TRACK, {"attributes": [{"user_alias": KNOWN | {"alias_name": "device-9"}}]}),
+    (TRACK, {"attributes": [{"external_id": "user_123"} | MUCH]}),
 )
 PROTOCOL: Final[Causes] = (
     (ALIAS, {"user_id": "user_123"}),
@@ -244,16 +267,10 @@ async def test_the_errors_of_brazes_items_are_as_shown(scene: Scene, row: list[s
     when, shown = row
     if when == "the user has too many identifiers":
         await fill(scene.gateway)
-    array = "user_aliases" if path == NEW else "aliases_to_identify"
-    answer = await scene.answer(path, {array: [cause]})
-    assert (answer.status, answer.body) == (
-        201,
-        {
-            "aliases_processed": 0,
-            "message": "success",
-            "errors": [{"type": shown.strip("`"), "input_array": array, "index": 0}],
-        },
-    )
+    (array,) = cause
+    answer = await scene.answer(path, cause)
+    assert answer.status == (400 if path == TRACK else 201)
+    assert answer.body["errors"] == [{"type": shown.strip("`"), "input_array": array, "index": 0}]
 
 
 @rows("### The protocol's errors", PROTOCOL)

@@ -22,10 +22,32 @@ ADMIN: Final = "/aka.admin.v1.AdminService"
 SEEDS: Final[list[tuple[str, Any]]] = [
     *ENDPOINTS.items(),
     ("/v1/users/aliases", {"primary_user_id": UNKNOWN_UUID, "alias_id": "legacy_999"}),
-    ("/v1/users", {"user_id": "user_123", "properties": {}}),
+    ("/v1/users", {"user_id": "user_123", "properties": {"plan": "pro"}, "email": None}),
     ("/alias", [{"distinct_id": "a", "alias_id": "b"}, {"distinct_id": "c", "new_user_id": "d"}]),
     ("/alias", {"distinct_id": "a", "alias_id": "b", "environment": "production", "timestamp": 1}),
-    ("/identify", {"distinct_id": "a", "anonymous_id": "s", "traits": {}}),
+    ("/identify", {"distinct_id": "a", "anonymous_id": "s", "traits": {"a": 1}, "timestamp": "2026-01-02T03:04:05Z"}),
+    ("/track", {"event": "e", "distinct_id": "a", "properties": {"a": [1]}, "timestamp": 1767225600.5}),
+    ("/track", [{"event": "e", "distinct_id": "a"}, {"event": "e", "anonymous_id": "s", "traits": {}}]),
+    (
+        "/users/track",
+        {
+            "attributes": [
+                {"external_id": "a", "plan": "pro", "push_tokens": [{"app_id": "a", "token": "t", "device_id": "d"}]},
+                {"user_alias": {"alias_label": "l", "alias_name": "n"}, "_update_existing_only": False},
+            ],
+            "events": [{"external_id": "a", "name": "e", "time": "2026-01-02T03:04:05Z", "properties": {"a": 1}}],
+            "purchases": [{"external_id": "a", "product_id": "p", "currency": "EUR", "price": 1.5, "quantity": 2}],
+        },
+    ),
+    (
+        "/users/export/ids",
+        {
+            "external_ids": ["a"],
+            "user_aliases": [{"alias_label": "l", "alias_name": "n"}],
+            "braze_id": UNKNOWN_UUID,
+            "fields_to_export": ["custom_events", "orphaned"],
+        },
+    ),
     ("/users/alias/new", {"user_aliases": [{"external_id": "a", "alias_label": "l", "alias_name": "n"}] * 2}),
     (
         "/users/identify",

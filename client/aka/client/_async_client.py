@@ -1,10 +1,11 @@
 """The client for asyncio. The other is generated from it: `make sync-client`."""
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from contextlib import aclosing
+from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 
@@ -183,6 +184,8 @@ class AsyncClient:
         user_alias: UserAlias | None = None,
         *,
         anonymous_id: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        time: datetime | None = None,
         merge_behavior: MergeBehavior | None = None,
         validate_only: bool = False,
         request_id: str | uuid.UUID | None = None,
@@ -190,9 +193,10 @@ class AsyncClient:
     ) -> Change:
         """Make a person known by `external_id`, and what they did under a user alias or an anonymous id theirs.
 
-        Never joins two identified profiles: that is an `AlreadyIdentified`.
+        Never joins two identified profiles: that is an `AlreadyIdentified`. `attributes`, which are so since `time`
+        (see `ProfileAttributes`), are set together with that, or neither is done.
         """
-        items = (AliasToIdentify(external_id, user_alias, anonymous_id),)
+        items = (AliasToIdentify(external_id, user_alias, anonymous_id, attributes or {}, time),)
         (result,) = await self.identify_many(
             items,
             merge_behavior=merge_behavior,

@@ -1,10 +1,11 @@
 """The client for threads. Generated from _async_client.py by `make sync-client`; do not edit."""
 
 import uuid
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
+from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 
@@ -181,6 +182,8 @@ class Client:
         user_alias: UserAlias | None = None,
         *,
         anonymous_id: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        time: datetime | None = None,
         merge_behavior: MergeBehavior | None = None,
         validate_only: bool = False,
         request_id: str | uuid.UUID | None = None,
@@ -188,9 +191,10 @@ class Client:
     ) -> Change:
         """Make a person known by `external_id`, and what they did under a user alias or an anonymous id theirs.
 
-        Never joins two identified profiles: that is an `AlreadyIdentified`.
+        Never joins two identified profiles: that is an `AlreadyIdentified`. `attributes`, which are so since `time`
+        (see `ProfileAttributes`), are set together with that, or neither is done.
         """
-        items = (AliasToIdentify(external_id, user_alias, anonymous_id),)
+        items = (AliasToIdentify(external_id, user_alias, anonymous_id, attributes or {}, time),)
         (result,) = self.identify_many(
             items,
             merge_behavior=merge_behavior,

@@ -2,12 +2,10 @@
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from aka.client._data_values import (
     Event,
@@ -22,7 +20,16 @@ from aka.client._data_values import (
 )
 from aka.client._errors import error_of_item
 from aka.client._identifiers import Identifier, ProfileId, UserAlias
-from aka.client._messages import identifier, linked_identifier, profile_id, request_id_text, time_of, user_alias
+from aka.client._messages import (
+    identifier,
+    linked_identifier,
+    profile_id,
+    request_id_text,
+    struct,
+    time_of,
+    timestamp,
+    user_alias,
+)
 from aka.v1 import alias_service_pb2 as v1
 
 
@@ -138,18 +145,18 @@ def _attributes(item: ProfileAttributes) -> v1.ProfileAttributes:
     )
     return v1.ProfileAttributes(
         **_common(item),
-        attributes=_struct("attributes", item.attributes),
-        set_once=_struct("set_once", item.set_once),
+        attributes=struct("attributes", item.attributes),
+        set_once=struct("set_once", item.set_once),
         push_tokens=tokens,
     )
 
 
 def _event(item: Event) -> v1.Event:
-    return v1.Event(**_common(item), name=item.name, properties=_struct("properties", item.properties))
+    return v1.Event(**_common(item), name=item.name, properties=struct("properties", item.properties))
 
 
 def _message(item: SentMessage) -> v1.SentMessage:
-    return v1.SentMessage(**_common(item), name=item.name, properties=_struct("properties", item.properties))
+    return v1.SentMessage(**_common(item), name=item.name, properties=struct("properties", item.properties))
 
 
 def _purchase(item: Purchase) -> v1.Purchase:
@@ -159,7 +166,7 @@ def _purchase(item: Purchase) -> v1.Purchase:
         currency=item.currency,
         price=item.price,
         quantity=item.quantity,
-        properties=_struct("properties", item.properties),
+        properties=struct("properties", item.properties),
     )
 
 
@@ -178,23 +185,8 @@ def _common(item: ProfileAttributes | Event | Purchase | SentMessage) -> dict[st
         case _:
             common["external_id"] = item.user
     if item.time is not None:
-        common["time"] = _timestamp(item.time)
+        common["time"] = timestamp(item.time)
     return common
-
-
-def _timestamp(time: datetime) -> Timestamp:
-    if time.tzinfo is None:
-        raise TypeError("a time needs a time zone, such as datetime.UTC")
-    timestamp = Timestamp()
-    timestamp.FromDatetime(time)
-    return timestamp
-
-
-def _struct(name: str, values: Mapping[str, Any]) -> Struct:
-    try:
-        return json_format.ParseDict(dict(values), Struct())
-    except (json_format.ParseError, AttributeError, TypeError) as error:
-        raise TypeError(f"{name} must be what JSON can write: {error}") from None
 
 
 def _values(struct: Struct) -> Mapping[str, Any]:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
+from google.protobuf import json_format
+from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from aka.client._errors import error_of_item
@@ -115,6 +117,10 @@ def alias_to_identify(item: AliasToIdentify) -> v1.AliasToIdentify:
         request.user_alias.CopyFrom(user_alias(item.user_alias))
     if item.anonymous_id is not None:
         request.anonymous_id = item.anonymous_id
+    if item.attributes:
+        request.attributes.CopyFrom(struct("attributes", item.attributes))
+    if item.time is not None:
+        request.time.CopyFrom(timestamp(item.time))
     return request
 
 
@@ -329,6 +335,23 @@ def _link(link: v1.Link) -> Link:
 def time_of(timestamp: Timestamp) -> datetime:
     """Return a time, in UTC."""
     return timestamp.ToDatetime(UTC)
+
+
+def timestamp(time: datetime) -> Timestamp:
+    """Return a time as a message. TypeError where it has no zone."""
+    if time.tzinfo is None:
+        raise TypeError("a time needs a time zone, such as datetime.UTC")
+    written = Timestamp()
+    written.FromDatetime(time)
+    return written
+
+
+def struct(name: str, values: Mapping[str, Any]) -> Struct:
+    """Return values by their names as a message. TypeError where JSON cannot write them."""
+    try:
+        return json_format.ParseDict(dict(values), Struct())
+    except (json_format.ParseError, AttributeError, TypeError) as error:
+        raise TypeError(f"{name} must be what JSON can write: {error}") from None
 
 
 def user_alias(pair: UserAlias) -> v1.UserAlias:

@@ -1,8 +1,10 @@
 """What calls are given and what they answer: frozen values, never messages."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from aka.client._errors import AkaError
 from aka.client._identifiers import Identifier, ProfileId, UserAlias
@@ -99,6 +101,10 @@ class AliasToIdentify:
     external_id: str
     user_alias: UserAlias | None = None
     anonymous_id: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """Attributes to set on the profile, as in `ProfileAttributes`; with the rest of the item, or not at all."""
+    time: datetime | None = None
+    """Since when they are so, as in `ProfileAttributes`."""
 
 
 @dataclass(frozen=True, slots=True)

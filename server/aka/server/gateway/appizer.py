@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
-from aka.server.gateway import body
+from aka.server.gateway import body, values
 from aka.server.gateway.answer import Answer
 from aka.server.gateway.calls import Caller, Stub
 from aka.server.gateway.operation import Operation, Security
@@ -19,7 +19,7 @@ from aka.server.gateway.refusal import (
     Refusal,
     refusal_of,
 )
-from aka.server.gateway.schema import NO_PROFILE_DATA, Schema, an_answer, an_object, one_of, optional_text, text
+from aka.server.gateway.schema import NO_DATA, Schema, an_answer, an_object, one_of, optional_text, text
 from aka.v1 import alias_service_pb2 as v1
 
 NAME: Final = "Appizer"
@@ -38,6 +38,7 @@ CODES: Final = {
     "KEY_MISSING": "MISSING_AUTH",
     "KEY_INVALID": "INVALID_API_KEY",
     "KEY_REVOKED": "REVOKED_API_KEY",
+    "TOO_MUCH_DATA": "TOO_MUCH_DATA",
 }
 """Codes of single reasons, before those of their status."""
 
@@ -72,22 +73,29 @@ async def aliases(sent: Any, caller: Caller, stub: Stub) -> Answer:
         request.primary_user_id = primary_user_id
     else:
         request.user_id = user_id or ""
-    linked = await caller.call(stub.Alias, request, v1.AliasResponse, body.profile_data_in(fields))
+    refusal = body.data_in(fields, "traits", "properties")
+    linked = await caller.call(stub.Alias, request, v1.AliasResponse, refusal)
     named = linked.user_id or linked.profile_id if user_id is None else user_id
     return Answer(200, {"success": True, "alias_id": linked.alias_id, "user_id": named, "message": "Alias created"})
 
 
 async def users(sent: Any, caller: Caller, stub: Stub) -> Answer:
-    """Make a user known by `user_id`."""
+    """Make a user known by `user_id`, and store the properties: both are done, or neither.
+
+    They are what is in `properties`, and every other field by its own name. Null removes one.
+    """
     fields = body.as_object(sent)
     user_id = body.text(fields, "user_id") or ""
-    others = (name for name, value in fields.items() if name != "user_id" and value not in (None, "", {}, []))
-    refusal = next(map(body.profile_data, others), None)
-    request = v1.IdentifyRequest(aliases_to_identify=[v1.AliasToIdentify(external_id=user_id)])
-    identified = await caller.call(stub.Identify, request, v1.IdentifyResponse, refusal)
+    others = {name: value for name, value in fields.items() if name not in ("user_id", "properties")}
+    properties = others | ({} if fields.get("properties") == [] else body.members(fields, "properties"))
+    item = v1.AliasToIdentify(external_id=user_id)
+    if properties:
+        item.attributes.CopyFrom(values.struct(properties, "properties"))
+    request = v1.IdentifyRequest(aliases_to_identify=[item])
+    identified = await caller.call(stub.Identify, request, v1.IdentifyResponse)
     (result,) = identified.results
     if result.HasField("error"):
-        raise _of_the_call(refusal_of(result.error))
+        raise refusal_of(result.error).renamed(_as_sent)
     return Answer(
         200,
         {
@@ -112,11 +120,10 @@ def error_answer(status: int, code: str, message: str, details: dict[str, str] |
     return Answer(status, {"error": phrase, "message": message, "code": code, "details": details or {}})
 
 
-def _of_the_call(refusal: Refusal) -> Refusal:
-    """Return an item's refusal with the field as it was sent: `aliases_to_identify[0].external_id` is `user_id`."""
-    path = "aliases_to_identify[0].external_id"
-    metadata = {name: value.replace(path, "user_id") for name, value in refusal.metadata.items()}
-    return Refusal(refusal.reason, refusal.message.replace(path, "user_id"), metadata=metadata)
+def _as_sent(path: str) -> str:
+    """Return the path in the request of a field that the call has at `path`."""
+    name, dot, rest = path.removeprefix("aliases_to_identify[0].").partition(".")
+    return {"external_id": "user_id", "attributes": "properties"}.get(name, name) + dot + rest
 
 
 def error(codes: Sequence[str]) -> Schema:
@@ -144,7 +151,8 @@ OPERATIONS: Final = (
                 "user_id": optional_text("Any id of the user.", minLength=1, maxLength=400),
                 "primary_user_id": optional_text("The user's profile id, in place of `user_id`.", format="uuid"),
                 "alias_id": text("The id to link.", minLength=1, maxLength=400),
-                **NO_PROFILE_DATA,
+                "traits": NO_DATA,
+                "properties": NO_DATA,
             },
             required=("alias_id",),
             **one_of("user_id", "primary_user_id"),
@@ -165,11 +173,19 @@ OPERATIONS: Final = (
         ("/v1/users", "/users"),
         users,
         request=an_object(
-            {"user_id": text("The id to know the user by.", minLength=1, maxLength=400)},
+            {
+                "user_id": text("The id to know the user by.", minLength=1, maxLength=400),
+                "properties": {
+                    "type": ["object", "array", "null"],
+                    "maxItems": 0,
+                    "additionalProperties": {"description": "A property. Null removes it."},
+                    "description": "What to store.",
+                },
+            },
             required=("user_id",),
-            additionalProperties={"enum": [None, "", {}, []]},
+            additionalProperties={"description": "A property, as in `properties`, which counts where both have it."},
         ),
-        example={"user_id": "user_123"},
+        example={"user_id": "user_123", "properties": {"plan": "pro"}},
         status=200,
         answer=an_answer(
             {
@@ -179,5 +195,6 @@ OPERATIONS: Final = (
                 "message": text(enum=["User created", "User updated"]),
             }
         ),
+        refusals=frozenset({"TOO_MUCH_DATA"}),
     ),
 )

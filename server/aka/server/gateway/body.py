@@ -17,8 +17,6 @@ MAX_BYTES: Final = 1024 * 1024
 MAX_SECONDS: Final = 10.0
 MAX_NESTING: Final = 32
 
-PROFILE_DATA: Final = ("traits", "properties")
-
 MAX_ITEMS: Final = {
     "requests": 100,
     "user_aliases": 50,
@@ -126,28 +124,49 @@ def required_text(body: dict[str, Any], field: str, within: str = "") -> str:
     return value
 
 
-def array(body: dict[str, Any], field: str) -> list[Any]:
-    """Return a field that is an array and must be there."""
+def number(body: dict[str, Any], field: str, within: str = "") -> float | None:
+    """Return a field that is a number; None where it is absent or null."""
     value = body.get(field)
     if value is None:
-        raise missing(field)
-    if not isinstance(value, list):
-        raise wrong_type(field, "an array", value)
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise wrong_type(within + field, "a number", value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise Refusal(MALFORMED, f"{within}{field} is too large", metadata={"field": within + field}) from None
+
+
+def flag(body: dict[str, Any], field: str, within: str = "") -> bool | None:
+    """Return a field that is a boolean; None where it is absent or null."""
+    value = body.get(field)
+    if value is not None and not isinstance(value, bool):
+        raise wrong_type(within + field, "a boolean", value)
     return value
 
 
-def profile_data_in(body: dict[str, Any], within: str = "") -> Refusal | None:
-    """Return why traits or properties that are not empty are refused: the dialects keep identifiers alone."""
-    for field in PROFILE_DATA:
-        value = body.get(field)
-        if value is not None and as_object(value, within + field):
-            return profile_data(within + field)
+def array(body: dict[str, Any], field: str, within: str = "") -> list[Any]:
+    """Return a field that is an array and must be there."""
+    value = body.get(field)
+    if value is None:
+        raise missing(within + field)
+    if not isinstance(value, list):
+        raise wrong_type(within + field, "an array", value)
+    return value
+
+
+def members(body: dict[str, Any], field: str, within: str = "") -> dict[str, Any]:
+    """Return what is in a field that is an object; nothing where it is absent or null."""
+    value = body.get(field)
+    return {} if value is None else as_object(value, within + field)
+
+
+def data_in(body: dict[str, Any], *fields: str, within: str = "") -> Refusal | None:
+    """Return why data is refused that the endpoint does not store: in these fields, where they are not empty."""
+    for field in fields:
+        if members(body, field, within):
+            return Refusal(MALFORMED, f"{within}{field} cannot be stored by this endpoint; send data to Track")
     return None
-
-
-def profile_data(field: str) -> Refusal:
-    """Say that a field has what the dialects do not keep."""
-    return Refusal(MALFORMED, f"{field} cannot be stored here: this endpoint keeps identifiers; send data to Track")
 
 
 def missing(field: str) -> Refusal:

@@ -1,10 +1,11 @@
-"""Braze's dialect: `POST /users/alias/new` and `POST /users/identify`."""
+"""Braze's dialect: `POST /users/alias/new`, `/users/identify`, `/users/track` and `/users/export/ids`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from aka.server.gateway import body
+from aka.server.gateway import body, braze_export, braze_track
 from aka.server.gateway.answer import Answer
+from aka.server.gateway.braze_items import PAIR, USER_ALIAS, a_request, failed, failed_items, user_alias
 from aka.server.gateway.calls import Caller, Stub, bearer
 from aka.server.gateway.operation import Operation, Security
 from aka.server.gateway.refusal import MALFORMED, Refusal
@@ -49,14 +50,8 @@ async def identify(sent: Any, caller: Caller, stub: Stub) -> Answer:
     """Identify alias-only users: `aliases_to_identify`, up to 50."""
 
     def read(item: dict[str, Any], within: str) -> v1.AliasToIdentify:
-        given = item.get("user_alias")
-        pair = {} if given is None else body.as_object(given, f"{within}user_alias")
-        user_alias = v1.UserAlias(
-            alias_name=body.text(pair, "alias_name", f"{within}user_alias.") or "",
-            alias_label=body.text(pair, "alias_label", f"{within}user_alias.") or "",
-        )
-        external_id = body.text(item, "external_id", within) or ""
-        return v1.AliasToIdentify(external_id=external_id, user_alias=user_alias)
+        pair = user_alias(body.members(item, "user_alias", within), f"{within}user_alias")
+        return v1.AliasToIdentify(external_id=body.text(item, "external_id", within) or "", user_alias=pair)
 
     items = _items(sent, "aliases_to_identify", read, v1.AliasToIdentify())
     behavior = body.text(sent, "merge_behavior")
@@ -84,43 +79,27 @@ def _items(sent: Any, field: str, read: Callable[[dict[str, Any], str], T], empt
 
 def _processed(answered: v1.CreateAliasesResponse | v1.IdentifyResponse, field: str) -> Answer:
     answer: dict[str, Any] = {"aliases_processed": answered.aliases_processed, "message": "success"}
-    errors = [
-        {"type": result.error.message, "input_array": field, "index": result.index}
-        for result in answered.results
-        if result.HasField("error")
-    ]
+    errors = [failed(item.error.message, field, item.index) for item in answered.results if item.HasField("error")]
     return Answer(201, answer | ({"errors": errors} if errors else {}))
 
 
 def error(codes: Sequence[str]) -> Schema:
-    """Return the schema of an error; it has no code."""
-    return an_answer({"message": text("What was wrong, for people."), "errors": array({}, maxItems=0)})
-
-
-_PAIR: Final[dict[str, Schema]] = {
-    "alias_name": optional_text("The user alias's name. An item without it fails."),
-    "alias_label": optional_text("The user alias's label. An item without it fails."),
-}
+    """Return the schema of an error; it has no code. Only `/users/track` names items, where all of them failed."""
+    failed_ones = failed_items(*braze_track.ARRAYS)
+    return an_answer({"message": text("What was wrong, for people."), "errors": failed_ones})
 
 
 def _request(field: str, item: dict[str, Schema], **more: Schema) -> Schema:
-    return an_object(
-        {
-            field: array(an_object(item), minItems=1, maxItems=body.MAX_ITEMS[field]),
-            **more,
-            "api_key": optional_text("The key, where the authorization header has none."),
-        },
-        required=(field,),
-    )
+    items = array(an_object(item), minItems=1, maxItems=body.MAX_ITEMS[field])
+    return a_request({field: items, **more}, required=(field,))
 
 
 def _done(field: str) -> Schema:
-    failed = {"type": text("What was wrong."), "input_array": {"const": field}, "index": number("The item, from 0.")}
     return an_answer(
         {
             "aliases_processed": number("How many items were done."),
             "message": {"const": "success"},
-            "errors": array(an_answer(failed), "The items that failed.", minItems=1),
+            "errors": failed_items(field, minItems=1),
         },
         optional=("errors",),
     )
@@ -132,7 +111,7 @@ OPERATIONS: Final = (
         new_aliases,
         request=_request(
             "user_aliases",
-            {"external_id": optional_text("Any id of the user. Absent: an alias-only user is made."), **_PAIR},
+            {"external_id": optional_text("Any id of the user. Absent: an alias-only user is made."), **PAIR},
         ),
         example={"user_aliases": [{"alias_name": "device-7", "alias_label": "kiosk"}]},
         status=201,
@@ -145,7 +124,7 @@ OPERATIONS: Final = (
             "aliases_to_identify",
             {
                 "external_id": optional_text("The id to know the user by. An item without it fails."),
-                "user_alias": an_object(_PAIR) | {"type": ["object", "null"]},
+                "user_alias": USER_ALIAS,
             },
             merge_behavior={"enum": [*_BEHAVIORS]},
         ),
@@ -157,4 +136,6 @@ OPERATIONS: Final = (
         status=201,
         answer=_done("aliases_to_identify"),
     ),
+    braze_track.OPERATION,
+    braze_export.OPERATION,
 )

@@ -52,6 +52,16 @@ class Stub(Protocol):
         """The RPC of this name."""
         ...
 
+    @property
+    def Track(self) -> Callable[..., Any]:
+        """The RPC of this name."""
+        ...
+
+    @property
+    def ExportProfiles(self) -> Callable[..., Any]:
+        """The RPC of this name."""
+        ...
+
 
 @dataclass(slots=True)
 class Caller:
@@ -78,8 +88,8 @@ class Caller:
     async def call(self, rpc: Callable[..., Any], request: Any, answer: type[M], refusal: Refusal | None = None) -> M:
         """Call one of the stub's methods and return its answer; Refusal where it has none.
 
-        `refusal` is what the gateway itself has against a value of the request (a change). It is raised where the call
-        would get as far as to its values, for the caller's key, permission and limit come first.
+        `refusal` is what the gateway itself has against a value of the request. It is raised where the call would get
+        as far as to its values, for the caller's key, permission and limit come first.
         """
         if refusal is not None:
             await self._refuse(rpc, request, answer, refusal)
@@ -95,7 +105,8 @@ class Caller:
         return response
 
     async def _refuse(self, rpc: Callable[..., Any], request: Any, answer: type[M], refusal: Refusal) -> NoReturn:
-        request.validate_only = True
+        if "validate_only" in request.DESCRIPTOR.fields_by_name:  # what has no such field changes nothing
+            request.validate_only = True
         try:
             await self.call(rpc, request, answer)
         except Refusal as refused:

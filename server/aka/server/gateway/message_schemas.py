@@ -6,7 +6,7 @@ from typing import Any, Final
 from google.protobuf.descriptor import FieldDescriptor
 
 from aka.server.gateway.body import MAX_ITEMS
-from aka.server.gateway.schema import Schema, an_object, array, at_most_one_of, one_of, ref
+from aka.server.gateway.schema import Schema, an_object, array, at_most_one_of, one_of, or_null, ref
 
 SENT: Final = "sent."
 """What the name of a schema begins with that is a request's, or a part of one."""
@@ -80,7 +80,7 @@ class MessageSchemas:
             schema = array(schema)
             if field.name in MAX_ITEMS:
                 schema |= {"minItems": 0 if optional else 1, "maxItems": MAX_ITEMS[field.name]}
-        return (_or_null(schema) if optional else schema) | self._description(field.full_name)
+        return (or_null(schema) if optional else schema) | self._description(field.full_name)
 
     def _answered(self, field: Any) -> Schema:
         if field.message_type is not None:
@@ -104,10 +104,3 @@ class MessageSchemas:
 
     def _is_required(self, element: Any) -> bool:
         return self._comments.get(element.full_name, "").startswith(_REQUIRED)
-
-
-def _or_null(schema: Schema) -> Schema:
-    if "type" in schema:
-        kinds = schema["type"]
-        return schema | {"type": [*(kinds if isinstance(kinds, list) else [kinds]), "null"]}
-    return {"anyOf": [schema, {"type": "null"}]}

@@ -1,7 +1,7 @@
 """Why a request gets no success: the contract's reasons as a stub raises them, and those that HTTP adds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import grpc
@@ -108,6 +108,15 @@ class Refusal(Exception):
     def http_status(self) -> int:
         """The HTTP status that the reason has by itself; a dialect may have another."""
         return HTTP_STATUS[self.reason]
+
+    def renamed(self, name: Callable[[str], str]) -> "Refusal":
+        """Return the refusal with the path of its field, if it is about one, as `name` makes it of the call's."""
+        path = self.metadata.get("field")
+        if path is None:
+            return self
+        told = name(path)
+        message = self.message.replace(path, told, 1)
+        return Refusal(self.reason, message, metadata=self.metadata | {"field": told}, retry_after=self.retry_after)
 
 
 def refusal_of(status: Status) -> Refusal:

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from aka.server.gateway.body import PROFILE_DATA
-
 Schema = dict[str, Any]
 
 
@@ -14,7 +12,7 @@ def text(description: str = "", **more: Any) -> Schema:
 
 def optional_text(description: str = "", **more: Any) -> Schema:
     """Return the schema of a string that may be null, which is as if it were absent."""
-    return _described(["string", "null"], description, more)
+    return or_null(text(description, **more))
 
 
 def number(description: str = "", **more: Any) -> Schema:
@@ -48,6 +46,14 @@ def at_most_one_of(*fields: str) -> Schema:
     return {"oneOf": [*_given(fields), {"not": {"anyOf": _given(fields)}}]}
 
 
+def or_null(schema: Schema) -> Schema:
+    """Return the schema of what may be null besides."""
+    if "type" in schema:
+        kinds = schema["type"]
+        return schema | {"type": [*(kinds if isinstance(kinds, list) else [kinds]), "null"]}
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
 def ref(kind: str, name: str) -> Schema:
     """Return a reference to one of the document's components."""
     return {"$ref": f"#/components/{kind}/{name}"}
@@ -57,16 +63,13 @@ def _given(fields: tuple[str, ...]) -> list[Schema]:
     return [{"properties": {field: {"not": {"type": "null"}}}, "required": [field]} for field in fields]
 
 
-def _described(kind: str | list[str], description: str, more: Schema) -> Schema:
+def _described(kind: str, description: str, more: Schema) -> Schema:
     return {"type": kind} | ({"description": description} if description else {}) | more
 
 
-NO_PROFILE_DATA: dict[str, Schema] = {
-    field: {
-        "type": ["object", "null"],
-        "maxProperties": 0,
-        "description": "Refused unless it is empty: send data to Track.",
-    }
-    for field in PROFILE_DATA
+NO_DATA: Schema = {
+    "type": ["object", "null"],
+    "maxProperties": 0,
+    "description": "Refused unless it is empty: this endpoint does not store it.",
 }
-"""Fields that the documents have for what the dialects do not keep."""
+"""What the documents have elsewhere, for data."""
