@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from aka.server.gateway import body, values
@@ -167,10 +166,11 @@ def _user(parts: Sequence[v1.ExportedProfile], wanted: Sequence[str]) -> dict[st
             " fields_to_export, and ask GetProfile for them",
         )
     pairs = (linked.identifier.user_alias for linked in first.identifiers if linked.identifier.HasField("user_alias"))
-    messages = _grouped("messages", _all(parts, lambda part: part.messages), _event)
+    messages = _grouped("messages", (message for part in parts for message in part.messages), _event)
     left: defaultdict[str, list[v1.OrphanedData]] = defaultdict(list)
-    for orphaned in _all(parts, lambda part: part.orphaned):
-        left[orphaned.profile_id].append(orphaned)
+    for part in parts:
+        for orphaned in part.orphaned:
+            left[orphaned.profile_id].append(orphaned)
     told = {
         "external_id": first.user_id,
         "user_aliases": [{"alias_name": pair.alias_name, "alias_label": pair.alias_label} for pair in pairs],
@@ -195,18 +195,14 @@ def _data(parts: Sequence[v1.ExportedProfile] | Sequence[v1.OrphanedData]) -> di
     return {
         **{name: attributes.pop(name) for name in PROFILE_FIELDS if name in attributes},
         "custom_attributes": attributes,
-        "custom_events": _grouped("events", _all(parts, lambda part: part.events), _event),
-        "purchases": _grouped("purchases", _all(parts, lambda part: part.purchases), _purchase),
+        "custom_events": _grouped("events", (event for part in parts for event in part.events), _event),
+        "purchases": _grouped("purchases", (bought for part in parts for bought in part.purchases), _purchase),
     }
 
 
 def _some(told: dict[str, Any]) -> dict[str, Any]:
     """Leave out what there is nothing of."""
     return {name: value for name, value in told.items() if value not in ("", [], {})}
-
-
-def _all(parts: Iterable[Any], of: Callable[[Any], Iterable[Any]]) -> Iterable[Any]:
-    return chain.from_iterable(map(of, parts))
 
 
 def _grouped(field: str, items: Iterable[Any], tell: Callable[[Any], tuple[str, int, dict[str, Any]]]) -> list[Any]:

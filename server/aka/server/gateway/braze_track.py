@@ -146,12 +146,10 @@ def _user(item: dict[str, Any], within: str) -> dict[str, Any]:
 
 def _happened(item: dict[str, Any], within: str) -> dict[str, Any]:
     """Read when it was, and its properties."""
-    time, properties = body.text(item, "time", within), item.get("properties")
+    time = body.text(item, "time", within)
     return {
         "time": None if time is None else values.time(time, f"{within}time"),
-        "properties": None
-        if properties is None
-        else values.struct(body.as_object(properties, f"{within}properties"), f"{within}properties"),
+        "properties": values.struct(body.members(item, "properties", within), f"{within}properties"),
     }
 
 
