@@ -52,6 +52,11 @@ class Bench:
         new = calls.new_profiles(server, self.driver.key)
         self.driver.run(server, new, callers=8, seconds=300.0, most=self.scale.ids // (2 * calls.BATCH))
 
+    def look_up_often(self, server: Server) -> None:
+        """Look up ids five times as often as there are, so that a server that keeps them has nearly all."""
+        made = calls.resolve(server, self.driver.key, self.scale.ids, calls.MANY)
+        self.driver.run(server, made, callers=4, seconds=300.0, most=5 * self.scale.ids // calls.MANY)
+
     def time(self, server: Server, made: Calls, most: int) -> Sample:
         """Return the time of a call, in milliseconds, where one caller makes so many."""
         measured = self.driver.run(server, made, callers=1, seconds=60.0, most=most)

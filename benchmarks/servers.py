@@ -52,12 +52,16 @@ class Server:
 
 
 @contextmanager
-def aka(database: Path, key: str, postgres: str | None = None, *, workers: int = 1) -> Iterator[Server]:
+def aka(
+    database: Path, key: str, postgres: str | None = None, *, workers: int = 1, keeps: bool = True
+) -> Iterator[Server]:
     """Run `aka serve` on a SQLite file, or on a PostgreSQL and its log beside that file.
 
-    Its rate limit counts but does not refuse.
+    Its rate limit counts but does not refuse. Over SQLite it keeps resolutions in memory unless told otherwise.
     """
     settings = _settings(postgres or f"sqlite:///{database}", key) | {"AKA_WORKERS": str(workers)}
+    if not keeps:
+        settings["AKA_KEPT_RESOLUTIONS"] = "0"
     with _running([str(AKA), "serve"], database.with_suffix(".log"), settings) as server:
         yield server
 
