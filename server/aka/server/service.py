@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from google.protobuf.message import Message
@@ -14,7 +15,7 @@ from aka.server.domain.profile_data import Kind
 from aka.server.domain.rules import Answer
 from aka.server.errors import AkaError
 from aka.server.methods import ChangeRequest, Method
-from aka.server.store.group import MAX_DECISIONS
+from aka.server.store.group import BULK, MAX_DECISIONS
 from aka.server.store.store import (
     ActivityPlace,
     AnsweredBefore,
@@ -33,6 +34,11 @@ M = TypeVar("M", bound=Message)
 
 AT_ONCE: Final = MAX_DECISIONS // 4
 """Links of an import that are done in one transaction: what bulk work gets of a group while calls wait."""
+AT_ONCE_IN_COMPANY: Final = AT_ONCE // 4
+"""The same while calls come: the event loop does nothing else meanwhile."""
+REST: Final = 0.002
+"""Seconds that bulk work rests for each call that came while it was done: several times what a call takes."""
+MAX_REST: Final = 0.2
 MAX_EXPORT: Final = 512 * 1024
 """Bytes of JSON after which an answer with profiles' data ends: as messages they are six times as many at most."""
 MAX_ACTIVITIES: Final = 500
@@ -142,6 +148,7 @@ class Service:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._calls = 0
 
     async def change(
         self,
@@ -154,6 +161,7 @@ class Service:
 
         Where the request bears a `request_id` that got an OK answer in the last 24 hours, that answer is returned.
         """
+        self._calls += 1
         once = None
         if request.request_id:
             request_id = checked_uuid(request.request_id, "request_id")
@@ -170,12 +178,18 @@ class Service:
         Raises what that is where nothing was done yet.
         """
         imported = Imported()
+        at_once = AT_ONCE
         try:
             async for decisions, validate_only in batches:
                 by = Caller(session.key.id, session.request_id, session.deadline, validate_only)
-                for start in range(0, len(decisions), AT_ONCE):
-                    piece = decisions[start : start + AT_ONCE]
-                    imported.add(await self._store.transact(session.key.workspace, piece, by))
+                done = 0
+                while done < len(decisions):
+                    piece = decisions[done : done + at_once]
+                    before = self._calls
+                    async with self._bulk(session):
+                        imported.add(await self._store.transact(session.key.workspace, piece, by))
+                    at_once = AT_ONCE if self._calls == before else AT_ONCE_IN_COMPANY
+                    done += len(piece)
                     if len(imported.refused) >= MAX_REFUSED:
                         return imported
             imported.complete = True
@@ -184,17 +198,37 @@ class Service:
                 raise
         return imported
 
+    @asynccontextmanager
+    async def _bulk(self, session: Session) -> AsyncIterator[None]:
+        """Do bulk work, and rest for the calls that came meanwhile, so that they find the event loop free."""
+        before = self._calls
+        yield
+        if came := self._calls - before:
+            rest = min(came * REST, MAX_REST)
+            if session.deadline is not None:
+                rest = min(rest, (session.deadline - asyncio.get_running_loop().time()) / 2)
+            await asyncio.sleep(rest)
+
     async def export_links(
         self, session: Session, after: Identifier | None, limit: int
     ) -> AsyncIterator[Sequence[StoredLink]]:
         """Return all links behind an identifier, in pages that are read one by one."""
-        while links := await self._store.list_links(session.key.workspace, after, limit, session.deadline):
+        while True:
+            async with self._bulk(session):
+                links = await self._store.list_links(session.key.workspace, after, limit, session.deadline)
+            if not links:
+                return
             yield links
             after = links[-1].identifier
 
     async def resolve(self, session: Session, keys: Collection[Key], *, eventual: bool = False) -> Mapping[Key, Living]:
         """Return whose the keys are; those that are nobody's are not in it. What is `eventual` may be late."""
-        return await self._store.resolve(session.key.workspace, keys, session.deadline, eventual=eventual)
+        workspace, deadline = session.key.workspace, session.deadline
+        if len(keys) > 4 * BULK:
+            async with self._bulk(session):
+                return await self._store.resolve(workspace, keys, deadline, eventual=eventual)
+        self._calls += 1
+        return await self._store.resolve(workspace, keys, deadline, eventual=eventual)
 
     async def read_profile(
         self, session: Session, key: Key, after: Identifier | None, limit: int, *, eventual: bool = False
