@@ -149,6 +149,7 @@ class Service:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._calls = 0
+        self._rested_at = 0.0
 
     async def change(
         self,
@@ -200,14 +201,17 @@ class Service:
 
     @asynccontextmanager
     async def _bulk(self, session: Session) -> AsyncIterator[None]:
-        """Do bulk work, and rest for the calls that came meanwhile, so that they find the event loop free."""
+        """Do bulk work, and rest for the calls that came meanwhile, so that they find the event loop free.
+
+        Who has to rest does so after the others who have to, or many would leave no more room than one that does not.
+        """
         before = self._calls
         yield
         if came := self._calls - before:
-            rest = min(came * REST, MAX_REST)
-            if session.deadline is not None:
-                rest = min(rest, (session.deadline - asyncio.get_running_loop().time()) / 2)
-            await asyncio.sleep(rest)
+            now = asyncio.get_running_loop().time()
+            self._rested_at = max(self._rested_at, now) + min(came * REST, MAX_REST)
+            rest = self._rested_at - now
+            await asyncio.sleep(rest if session.deadline is None else min(rest, (session.deadline - now) / 2))
 
     async def export_links(
         self, session: Session, after: Identifier | None, limit: int
