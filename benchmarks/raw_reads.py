@@ -23,9 +23,12 @@ _PROFILE: Final = """
     JOIN profiles s ON s.workspace = o.workspace AND s.id = o.survivor
     WHERE i.workspace = ? AND i.label = '' AND i.name = ?
 """
+# Without statistics SQLite would take the primary key, and walk all of a workspace.
 _PARTS: Final = (
-    "SELECT label, name, anonymous, linked_at FROM identifiers WHERE workspace = ? AND origin = ?",
-    "SELECT id, parent, orphaned FROM profiles WHERE workspace = ? AND survivor = ? AND parent IS NOT NULL",
+    "SELECT label, name, anonymous, linked_at FROM identifiers INDEXED BY identifiers_by_origin"
+    " WHERE workspace = ? AND origin = ?",
+    "SELECT id, parent, orphaned FROM profiles INDEXED BY tombstones_by_survivor"
+    " WHERE workspace = ? AND survivor = ? AND parent IS NOT NULL",
     "SELECT name, value, at FROM attributes WHERE workspace = ? AND origin = ?",
     "SELECT app_id, token, device_id FROM push_tokens WHERE workspace = ? AND origin = ?",
     "SELECT number, kind, at, name, details FROM activities WHERE workspace = ? AND origin = ? ORDER BY at, number",

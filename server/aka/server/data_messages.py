@@ -12,8 +12,17 @@ from aka.server.domain.refused import Refused
 from aka.server.domain.rules import Rules
 from aka.server.domain.track import Subject, TrackActivity, TrackAttributes
 from aka.server.errors import AkaError, field_required, invalid_value
-from aka.server.json_values import MAX_NAME_BYTES, checked_object, checked_values, read_json, write_json
-from aka.server.messages import check_size, key_of, linked_identifier, time_of, timestamp, tombstone_asked, user_alias
+from aka.server.json_values import MAX_NAME_BYTES, checked_object, checked_values, read_json, write_json, write_struct
+from aka.server.messages import (
+    check_size,
+    key_of,
+    linked_identifier,
+    time_of,
+    timestamp,
+    tombstone_asked,
+    user_alias,
+    write_time,
+)
 from aka.server.page_tokens import read_token, write_token
 from aka.server.service import Exported, ExportedData, ExportPlace, ExportWanted
 from aka.server.status import status_of
@@ -196,14 +205,19 @@ def _exported(wanted: ExportWanted, each: ExportedData) -> v1.ExportedProfile:
 
 def _write_share(message: v1.ExportedProfile | v1.OrphanedData, share: Share, fields: Collection[str]) -> None:
     if "attributes" in fields and share.attributes:
-        message.attributes.update({name: read_json(value) for name, value in share.attributes.items()})
+        write_struct({name: read_json(value) for name, value in share.attributes.items()}, message.attributes)
     for kind, at, name, stored in share.activities:
-        details, time = read_json(stored), timestamp(at)
+        details = read_json(stored)
+        item: v1.Event | v1.Purchase | v1.SentMessage
         match kind:
             case "event" if "events" in fields:
-                message.events.add(name=name, time=time).properties.update(details)
+                item = message.events.add(name=name)
             case "purchase" if "purchases" in fields:
                 properties = details.pop("properties")
-                message.purchases.add(product_id=name, time=time, **details).properties.update(properties)
+                item, details = message.purchases.add(product_id=name, **details), properties
             case "message" if "messages" in fields and isinstance(message, v1.ExportedProfile):
-                message.messages.add(name=name, time=time).properties.update(details)
+                item = message.messages.add(name=name)
+            case _:
+                continue
+        write_time(at, item.time)
+        write_struct(details, item.properties)

@@ -1,6 +1,7 @@
 """JSON that callers send as google.protobuf.Struct: checked, written as it is stored, and back."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -38,6 +39,21 @@ def read_json(value: str) -> Any:
 def write_json(value: Any) -> str:
     """Return the JSON of a value that needs no check."""
     return msgspec.json.encode(value).decode()
+
+
+def write_struct(values: Mapping[str, Any], struct: Struct) -> None:
+    """Write the values of a JSON object into a field of that type.
+
+    (Its own `update` does that too, and takes twice as long for strings and numbers, which most of them are.)
+    """
+    fields = struct.fields
+    for name, value in values.items():
+        if isinstance(value, str):
+            fields[name].string_value = value
+        elif isinstance(value, float):
+            fields[name].number_value = value
+        else:
+            struct.update({name: value})
 
 
 def _written(value: Any, field: str) -> str:

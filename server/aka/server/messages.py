@@ -362,5 +362,12 @@ def time_of(message: Any) -> int | None:
 
 def timestamp(microseconds: int) -> Timestamp:
     """Write a time."""
-    seconds, rest = divmod(microseconds, 1_000_000)
-    return Timestamp(seconds=seconds, nanos=rest * 1000)
+    message = Timestamp()
+    write_time(microseconds, message)
+    return message
+
+
+def write_time(microseconds: int, message: Timestamp) -> None:
+    """Write a time into a field of that type."""
+    message.seconds, rest = divmod(microseconds, 1_000_000)
+    message.nanos = rest * 1000

@@ -6,7 +6,7 @@ from typing import Final
 
 from aka.server.domain.graph import Graph
 from aka.server.domain.identifiers import ProfileId
-from aka.server.domain.profile_data import StoredData
+from aka.server.domain.profile_data import StoredActivity, StoredData
 from aka.server.store.data_rows import (
     ACTIVITY_COLUMNS,
     ATTRIBUTE_COLUMNS,
@@ -48,6 +48,12 @@ _ACTIVITIES: Final = f"""
     ) k CROSS JOIN activities a ON a.workspace = ?1 AND a.origin = k.origin AND a.number = k.number
     ORDER BY a.at, a.origin, a.number
 """
+_OWN_ACTIVITIES: Final = f"""
+    SELECT {ACTIVITY_COLUMNS} FROM activities a INDEXED BY activities_by_time
+    WHERE a.workspace = ?1 AND a.origin = ?2 AND a.at >= ?3 AND (a.at, a.origin, a.number) > (?3, ?4, ?5)
+        AND a.kind IN (SELECT value FROM json_each(?6))
+    ORDER BY a.at, a.number LIMIT ?7
+"""
 _SET_ATTRIBUTE: Final = """
     INSERT INTO attributes (workspace, origin, name, value, at) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (workspace, origin, name) DO UPDATE SET value = excluded.value, at = excluded.at
@@ -79,11 +85,17 @@ def load_data(connection: sqlite3.Connection, asked: Data) -> ProfileData | None
     page = load_page(connection, workspace, asked.key, None, asked.identifiers)
     if page is None:
         return None
-    rows = connection.execute(_TOMBSTONES, (workspace, *wanted([page.profile.id])))
-    tombstones = [tombstone_of(values) for _, *values in rows]
-    parts = workspace, *wanted([page.profile.id, *(tombstone.id for tombstone in tombstones)])
-    behind = *parts, *(asked.after or FIRST), to_json(list(asked.kinds)), asked.limit + 1
-    activities = [activity_of(row) for row in connection.execute(_ACTIVITIES, behind)] if asked.kinds else []
+    profile_id, tombstones = page.profile.id, []
+    if page.tombstones:
+        rows = connection.execute(_TOMBSTONES, (workspace, *wanted([profile_id])))
+        tombstones = [tombstone_of(values) for _, *values in rows]
+    parts = workspace, *wanted([profile_id, *(tombstone.id for tombstone in tombstones)])
+    activities: list[StoredActivity] = []
+    if asked.kinds:
+        # Of one origin's the index has the order already: that takes two thirds of the time.
+        statement, whose = (_ACTIVITIES, parts) if tombstones else (_OWN_ACTIVITIES, (workspace, profile_id))
+        behind = *whose, *(asked.after or FIRST), to_json(list(asked.kinds)), asked.limit + 1
+        activities = [activity_of(row) for row in connection.execute(statement, behind)]
     data = StoredData(
         tombstones,
         attributes_of(connection.execute(_ATTRIBUTES, parts)),
