@@ -46,10 +46,11 @@ async def read(request: Request, *content_types: str) -> tuple[bytes, str]:
 
     Refuses another content type or an encoding, more than 1 MiB, and a body that takes more than 10 s.
     """
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower() or content_types[0]
+    headers = request.headers
+    given = headers.get("content-type", "").partition(";")[0].strip().lower() or content_types[0]
     if given not in content_types:
         raise Refusal(MEDIA_TYPE, f"The content type is {given}; {' or '.join(content_types)} is expected")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    if headers.get("content-encoding", "identity").lower() != "identity":
         raise Refusal(MEDIA_TYPE, "The body must not be encoded (content-encoding)")
     body = bytearray()
     try:
