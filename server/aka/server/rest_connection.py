@@ -28,6 +28,9 @@ LINGER_SECONDS: Final = 1.0
 CHUNK: Final = 16
 """Bytes that a chunk of a body may have around it."""
 
+WHOLE_BODY: Final = "aka.whole_body"
+"""The ASGI extension of a request whose body is there already: the first message has all of it, at once."""
+
 Refuse = Callable[[str, int, str], Response]
 """Makes the answer to a request that cannot be read, of its path (as far as that came), a status and a message."""
 
@@ -159,6 +162,7 @@ class Connection(HttpToolsProtocol):
     def _answer(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         whole = scope is not self.scope or not self._in_body
         if whole:
+            scope.setdefault("extensions", {})[WHOLE_BODY] = {}
             return self._application(scope, receive, send)
 
         async def receive_whole() -> Message:
