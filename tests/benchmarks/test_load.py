@@ -80,6 +80,7 @@ def serving_http(status: int = 200) -> Iterator[tuple[Server, list[bytes]]]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = False  # so that `server_close` waits until each has closed its connection
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield Server(f"127.0.0.1:{server.server_port}", os.getpid()), sent
