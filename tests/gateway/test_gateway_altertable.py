@@ -511,6 +511,8 @@ BAD_EVENTS: dict[str, tuple[Any, str]] = {
         "INVALID_VALUE: {}properties is 900011 bytes of JSON",
     ),
     "a time before all times": ({"timestamp": "0001-01-01T00:00:00+01:00"}, "INVALID_VALUE: {}timestamp is no time"),
+    "a time that is no time": ({"timestamp": "yesterday"}, "{}timestamp is no time: ISO 8601 is expected"),
+    "a number too large": ({"properties": {"a": 10**400}}, "{}properties has a number that is too large"),
 }
 
 

@@ -258,8 +258,10 @@ BAD: dict[str, tuple[Any, str, str]] = {
     "a deep one": (
         {"a": [[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]},
         "INVALID_REQUEST",
-        "properties.a is nested more than 16",
+        "a is nested more than 16",
     ),
+    "a large one by its own name": ({"bio": "x" * 9000, "properties": {}}, "INVALID_REQUEST", "bio is 9002 bytes of"),
+    "one in both": ({"a": 1, "properties": {"a": "x" * 9000}}, "INVALID_REQUEST", "properties.a is 9002 bytes of JSON"),
     "a number too large": ({"a": 10**400}, "INVALID_REQUEST", "properties has a number that is too large"),
 }
 

@@ -91,12 +91,14 @@ async def identify(sent: Any, caller: Caller, stub: Stub) -> Answer:
     _check_environment(fields, "")
     distinct_id = body.required_text(fields, "distinct_id")
     anonymous_id = body.text(fields, "anonymous_id")
-    traits, time = body.members(fields, "traits"), _time(fields, "")
+    traits, refusal = body.members(fields, "traits"), body.data_in(fields, "properties")
     alone = v1.AliasToIdentify(external_id=distinct_id)
-    if traits:
-        alone.attributes.CopyFrom(values.struct(traits, "traits"))
-        if time is not None:
-            alone.time.CopyFrom(time)
+    try:
+        time = _time(fields, "")
+        if traits:
+            alone = v1.AliasToIdentify(external_id=distinct_id, attributes=values.struct(traits, "traits"), time=time)
+    except Refusal as fault:
+        refusal = fault
     items = [alone]
     if anonymous_id:
         # The second makes a login succeed though the anonymous id is someone else's (a shared device) or rubbish. Both
@@ -105,7 +107,7 @@ async def identify(sent: Any, caller: Caller, stub: Stub) -> Answer:
         together.MergeFrom(alone)
         items = [together, alone]
     request = v1.IdentifyRequest(aliases_to_identify=items)
-    answered = await caller.call(stub.Identify, request, v1.IdentifyResponse, body.data_in(fields, "properties"))
+    answered = await caller.call(stub.Identify, request, v1.IdentifyResponse, refusal)
     last = answered.results[-1]
     if last.HasField("error"):
         raise refusal_of(last.error)
@@ -121,21 +123,33 @@ async def track(sent: Any, caller: Caller, stub: Stub) -> Answer:
 
     A user who is unknown is made, and is not known by the id before it is identified.
     """
-    if isinstance(sent, list):
+    is_array = isinstance(sent, list)
+    items = sent if is_array else [sent]
+    refusals: list[Refusal] = []
+    faults: dict[int, Refusal] = {}
 
-        def read(index: int, item: Any) -> v1.Event:
-            return _event(body.as_object(item, f"[{index}]"), f"[{index}].")
+    def read(index: int, item: Any) -> v1.Event:
+        name = f"[{index}]" if is_array else ""
+        fields, within = body.as_object(item, name), name and f"{name}."
+        if refusal := body.data_in(fields, "traits", within=within):
+            refusals.append(refusal)
+        try:
+            return _event(fields, within)
+        except Refusal as fault:
+            if fault.reason != MALFORMED:  # the shape is the whole request's, a value the event's
+                raise
+            faults[index] = fault
+            return v1.Event()  # it keeps its place, counts, and fails there
 
-        events = body.batch(sent, "events", read, v1.Event())
-        read_items = enumerate(sent[: body.MAX_ITEMS["events"]])
-        refusals = filter(None, (body.data_in(item, "traits", within=f"[{index}].") for index, item in read_items))
-        answered = await caller.call(stub.Track, v1.TrackRequest(events=events), v1.TrackResponse, next(refusals, None))
-        refused = [(item.index, refusal_of(item.error).renamed(_in_events)) for item in answered.errors]
-        return _answer_array(refused, len(events))
-    request = v1.TrackRequest(events=[_event(body.as_object(sent), "")])
-    answered = await caller.call(stub.Track, request, v1.TrackResponse, body.data_in(sent, "traits"))
-    for item in answered.errors:
-        raise refusal_of(item.error).renamed(lambda path: _in_events(path).removeprefix("[0]."))
+    request = v1.TrackRequest(events=body.batch(items, "events", read, v1.Event()))
+    answered = await caller.call(stub.Track, request, v1.TrackResponse, next(iter(refusals), None))
+    refused = [
+        (item.index, faults.get(item.index) or refusal_of(item.error).renamed(_in_events)) for item in answered.errors
+    ]
+    if is_array:
+        return _answer_array(refused, len(items))
+    for _, refusal in refused:
+        raise refusal.renamed(lambda path: path.removeprefix("[0]."))
     return OK
 
 

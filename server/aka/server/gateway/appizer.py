@@ -86,16 +86,19 @@ async def users(sent: Any, caller: Caller, stub: Stub) -> Answer:
     """
     fields = body.as_object(sent)
     user_id = body.text(fields, "user_id") or ""
-    others = {name: value for name, value in fields.items() if name not in ("user_id", "properties")}
-    properties = others | ({} if fields.get("properties") == [] else body.members(fields, "properties"))
-    item = v1.AliasToIdentify(external_id=user_id)
+    inner = {} if fields.get("properties") == [] else body.members(fields, "properties")
+    properties = {name: value for name, value in fields.items() if name not in ("user_id", "properties")} | inner
+    item, refusal = v1.AliasToIdentify(external_id=user_id), None
     if properties:
-        item.attributes.CopyFrom(values.struct(properties, "properties"))
+        try:
+            item.attributes.CopyFrom(values.struct(properties, "properties"))
+        except Refusal as fault:
+            refusal = fault
     request = v1.IdentifyRequest(aliases_to_identify=[item])
-    identified = await caller.call(stub.Identify, request, v1.IdentifyResponse)
+    identified = await caller.call(stub.Identify, request, v1.IdentifyResponse, refusal)
     (result,) = identified.results
     if result.HasField("error"):
-        raise refusal_of(result.error).renamed(_as_sent)
+        raise refusal_of(result.error).renamed(lambda path: _as_sent(path, inner))
     return Answer(
         200,
         {
@@ -120,10 +123,12 @@ def error_answer(status: int, code: str, message: str, details: dict[str, str] |
     return Answer(status, {"error": phrase, "message": message, "code": code, "details": details or {}})
 
 
-def _as_sent(path: str) -> str:
-    """Return the path in the request of a field that the call has at `path`."""
+def _as_sent(path: str, properties: Mapping[str, Any]) -> str:
+    """Return the path in a request with these `properties` of a field that the call has at `path`."""
     name, dot, rest = path.removeprefix("aliases_to_identify[0].").partition(".")
-    return {"external_id": "user_id", "attributes": "properties"}.get(name, name) + dot + rest
+    if name == "attributes":
+        return f"properties{dot}{rest}" if rest in properties or not rest else rest
+    return {"external_id": "user_id"}.get(name, name) + dot + rest
 
 
 def error(codes: Sequence[str]) -> Schema:
