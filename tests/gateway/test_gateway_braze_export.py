@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from aka.server.gateway import braze_export
+from aka.v1 import alias_service_pb2 as v1
 from tests.gateway.conftest import Serve
 from tests.gateway.served import Gateway
 from tests.grpc.wire import UNKNOWN_UUID
@@ -322,6 +323,36 @@ async def test_a_user_of_more_identifiers_than_an_export_tells_is_refused_where_
     assert answer.status_code == 400
     assert answer.json()["message"].startswith("A user has 1001 identifiers, more than an export tells")
     assert await user(gateway, "ann", "external_id") == ANN
+
+
+async def test_what_is_orphaned_is_told_of_its_profile_with_an_attribute_that_is_empty(gateway: Gateway) -> None:
+    empty = {"first_name": "", "email_subscribe": False, "note": ""}
+    await track(gateway, attributes=[{"user_alias": PAIR, "_update_existing_only": False} | empty, ANN | empty])
+    await post(gateway, "/users/identify", {"aliases_to_identify": [ANN | {"user_alias": PAIR}]})
+    found = await user(gateway, "ann", "first_name", "email_subscribe", "custom_attributes", "orphaned")
+    told = {"first_name": "", "email_subscribe": False, "custom_attributes": {"note": ""}}
+    (orphaned,) = found.pop("orphaned")
+    assert (found, orphaned.pop("braze_id") != "", orphaned) == (told, True, told)
+
+
+@pytest.mark.parametrize("asked", ["ann", "bob"])
+async def test_a_user_who_is_merged_while_it_is_read_is_not_told_by_halves(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    await many_events(gateway, "ann", 501)
+    await many_events(gateway, "bob", 501)
+    meet = gateway.trouble.meet
+
+    async def merge(request: Any) -> None:
+        if isinstance(request, v1.ExportProfilesRequest) and request.page_token:
+            await gateway.done("Alias", {"user_id": "ann", "alias_id": "bob", "merge_policy": "MERGE_POLICY_ALWAYS"})
+        await meet(request)
+
+    monkeypatch.setattr(gateway.trouble, "meet", merge)
+    answer = await gateway.post(EXPORT, {"external_ids": [asked]})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["message"] == "A user was changed while its data was read, page by page; repeat the call"
+    assert (await user(gateway, asked, "custom_events"))["custom_events"][0]["count"] == 1002
 
 
 async def test_each_page_counts_one_a_user_against_the_limit(limited: Gateway) -> None:

@@ -1,5 +1,6 @@
 """The messages of profiles' data as the domain's values, and back."""
 
+import asyncio
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -167,11 +168,12 @@ def track_response(request: v1.TrackRequest, results: Sequence[ProfileId | AkaEr
     return response
 
 
-def export_profiles_response(wanted: ExportWanted, exported: Exported) -> v1.ExportProfilesResponse:
-    """Write a part of an export."""
-    response = v1.ExportProfilesResponse(
-        profiles=[_exported(wanted, each) for each in exported.found], not_found=exported.not_found
-    )
+async def export_profiles_response(wanted: ExportWanted, exported: Exported) -> v1.ExportProfilesResponse:
+    """Write a part of an export, a profile at a time: other calls go on between them."""
+    response = v1.ExportProfilesResponse(not_found=exported.not_found)
+    for each in exported.found:
+        response.profiles.append(_exported(wanted, each))
+        await asyncio.sleep(0)
     if exported.next is not None:
         response.next_page_token = write_token((wanted.keys, sorted(wanted.fields)), exported.next)
     return response

@@ -80,4 +80,5 @@ class AliasServicer:
     async def ExportProfiles(self, request: v1.ExportProfilesRequest, session: Session) -> v1.ExportProfilesResponse:
         """Return profiles with their data."""
         wanted = data_messages.export_profiles(request)
-        return data_messages.export_profiles_response(wanted, await self._service.export_profiles(session, wanted))
+        exported = await self._service.export_profiles(session, wanted)
+        return await data_messages.export_profiles_response(wanted, exported)

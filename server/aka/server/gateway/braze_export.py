@@ -1,5 +1,6 @@
 """Braze's `POST /users/export/ids`: users with their data."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
@@ -70,7 +71,8 @@ async def export(sent: Any, caller: Caller, stub: Stub) -> Answer:
     parts, unknown = await _read(asked, wanted, caller, stub, _refusal(fields, wanted))
     users: dict[str, dict[str, Any]] = {}
     for found in parts:
-        users.setdefault(found[0].profile_id, _user(found, wanted))
+        if found[0].profile_id not in users:
+            users[found[0].profile_id] = await _user(found, wanted)
     invalid = [asked[place].sent for place in unknown]
     return Answer(201, {"users": [*users.values()], "message": "success", "invalid_user_ids": invalid})
 
@@ -142,7 +144,10 @@ async def _read(
         except Refusal as refused:
             raise refused.renamed(as_sent) from None
         for part in page.profiles:
-            parts[part.index].append(part)
+            before = parts[part.index]
+            if before and (before[0].profile_id, before[0].updated_at) != (part.profile_id, part.updated_at):
+                raise Refusal("CONFLICT", "A user was changed while its data was read, page by page; repeat the call")
+            before.append(part)
         unknown += page.not_found
         size += page.ByteSize()
         call.page_token = page.next_page_token
@@ -157,7 +162,7 @@ async def _read(
     )
 
 
-def _user(parts: Sequence[v1.ExportedProfile], wanted: Sequence[str]) -> dict[str, Any]:
+async def _user(parts: Sequence[v1.ExportedProfile], wanted: Sequence[str]) -> dict[str, Any]:
     first = parts[0]
     if "user_aliases" in wanted and len(first.identifiers) < first.identifier_count:
         raise Refusal(
@@ -166,7 +171,7 @@ def _user(parts: Sequence[v1.ExportedProfile], wanted: Sequence[str]) -> dict[st
             " fields_to_export, and ask GetProfile for them",
         )
     pairs = (linked.identifier.user_alias for linked in first.identifiers if linked.identifier.HasField("user_alias"))
-    messages = _grouped("messages", (message for part in parts for message in part.messages), _event)
+    messages = await _grouped("messages", (part.messages for part in parts), _event)
     left: defaultdict[str, list[v1.OrphanedData]] = defaultdict(list)
     for part in parts:
         for orphaned in part.orphaned:
@@ -176,7 +181,7 @@ def _user(parts: Sequence[v1.ExportedProfile], wanted: Sequence[str]) -> dict[st
         "user_aliases": [{"alias_name": pair.alias_name, "alias_label": pair.alias_label} for pair in pairs],
         "braze_id": first.profile_id,
         "created_at": first.created_at.ToJsonString(),
-        **_data(parts),
+        **await _data(parts),
         "campaigns_received": [
             {"name": entry["name"], "last_received": entry["last"], "messages": entry["messages"]} for entry in messages
         ],
@@ -184,41 +189,46 @@ def _user(parts: Sequence[v1.ExportedProfile], wanted: Sequence[str]) -> dict[st
             {"app": token.app_id, "token": token.token} | ({"device_id": token.device_id} if token.device_id else {})
             for token in first.push_tokens
         ],
-        "orphaned": [{"braze_id": profile_id, **_some(_data(data))} for profile_id, data in left.items()],
+        "orphaned": [{"braze_id": profile_id, **_some(await _data(data))} for profile_id, data in left.items()],
     }
     return {name: value for name, value in _some(told).items() if name in wanted}
 
 
-def _data(parts: Sequence[v1.ExportedProfile] | Sequence[v1.OrphanedData]) -> dict[str, Any]:
+async def _data(parts: Sequence[v1.ExportedProfile] | Sequence[v1.OrphanedData]) -> dict[str, Any]:
     """Tell attributes, events and purchases, a user's or orphaned ones."""
     attributes = values.plain(parts[0].attributes)
     return {
         **{name: attributes.pop(name) for name in PROFILE_FIELDS if name in attributes},
         "custom_attributes": attributes,
-        "custom_events": _grouped("events", (event for part in parts for event in part.events), _event),
-        "purchases": _grouped("purchases", (bought for part in parts for bought in part.purchases), _purchase),
+        "custom_events": await _grouped("events", (part.events for part in parts), _event),
+        "purchases": await _grouped("purchases", (part.purchases for part in parts), _purchase),
     }
 
 
 def _some(told: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what there is nothing of."""
-    return {name: value for name, value in told.items() if value not in ("", [], {})}
+    """Leave out what there is nothing of. An attribute that Braze tells by itself may be empty."""
+    return {name: value for name, value in told.items() if value or name in PROFILE_FIELDS}
 
 
-def _grouped(field: str, items: Iterable[Any], tell: Callable[[Any], tuple[str, int, dict[str, Any]]]) -> list[Any]:
+async def _grouped(
+    field: str, parts: Iterable[Sequence[Any]], tell: Callable[[Any], tuple[str, int, dict[str, Any]]]
+) -> list[Any]:
     """Return an entry a name, as Braze has it: the first time, the last and how many. `field` has all of them.
 
     `tell` returns an item's name, how many it counts, and the item as `/users/track` takes it. The oldest come first.
     """
     entries: dict[str, dict[str, Any]] = {}
-    for item in items:
-        name, count, told = tell(item)
-        time = item.time.ToJsonString()
-        entry = entries.setdefault(name, {"name": name, "first": time, "last": time, "count": 0, field: []})
-        entry["last"] = time
-        entry["count"] += count
-        properties = {"properties": values.plain(item.properties)} if item.properties.fields else {}
-        entry[field].append(told | {"time": time} | properties)
+    for items in parts:
+        for item in items:
+            name, count, told = tell(item)
+            time = item.time.ToJsonString()
+            entry = entries.setdefault(name, {"name": name, "first": time, "last": time, "count": 0, field: []})
+            entry["last"] = time
+            entry["count"] += count
+            properties = {"properties": values.plain(item.properties)} if item.properties.fields else {}
+            entry[field].append(told | {"time": time} | properties)
+        if items:
+            await asyncio.sleep(0)  # for other requests: a page's take milliseconds
     return [*entries.values()]
 
 
