@@ -3,8 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from aka.client import (
+    Conflict,
     Event,
     InvalidValue,
     OrphanedData,
@@ -16,6 +18,8 @@ from aka.client import (
     TooMuchData,
     UserAlias,
 )
+from aka.client._data_messages import join
+from aka.v1 import alias_service_pb2 as v1
 from tests.client.calls import Calls
 from tests.grpc.wire import UNKNOWN_UUID
 
@@ -93,6 +97,18 @@ async def test_an_export_of_several_pages_is_one_answer(client: Calls) -> None:
     await client.identify("ann", DEVICE)
     (whole,) = await client.export_profiles(["ann"])
     assert [event.name for event in whole.orphaned[0].events] == [str(number) for number in range(600)]
+
+
+CHANGED = {
+    "merged away": v1.ExportedProfile(index=1, profile_id="survivor"),
+    "changed": v1.ExportedProfile(index=1, profile_id="profile", updated_at=Timestamp(seconds=1)),
+}
+
+
+@pytest.mark.parametrize("changed", CHANGED.values(), ids=CHANGED.keys())
+def test_a_profile_that_was_changed_between_pages_is_a_conflict(changed: v1.ExportedProfile) -> None:
+    with pytest.raises(Conflict, match="changed while its data was read"):
+        join([v1.ExportedProfile(index=1, profile_id="profile"), changed])
 
 
 @pytest.mark.parametrize(

@@ -344,7 +344,8 @@ class AsyncClient:
         """Return all that is kept of 1 to 50 profiles, one for each identifier; None where that is nobody's.
 
         `fields` names what is wanted: `identifiers`, `attributes`, `push_tokens`, `events`, `purchases`, `messages`,
-        `orphaned`; None: all. Much data takes several calls, each with the `timeout`. (Braze `POST /users/export/ids`)
+        `orphaned`; None: all. Much data takes several calls, each with the `timeout`; where a profile was changed
+        between them: `Conflict`, call again. (Braze `POST /users/export/ids`)
         """
         asked = tuple(identifiers)
         request = data_messages.export_request(asked, fields)

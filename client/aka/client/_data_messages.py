@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import grpc
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
 
@@ -18,7 +19,7 @@ from aka.client._data_values import (
     SentMessage,
     Tracked,
 )
-from aka.client._errors import error_of_item
+from aka.client._errors import Conflict, error_of_item
 from aka.client._identifiers import Identifier, ProfileId, UserAlias
 from aka.client._messages import (
     identifier,
@@ -70,13 +71,19 @@ def export_request(profiles: Sequence[Identifier], fields: Iterable[str] | None)
 
 
 def join(parts: Iterable[v1.ExportedProfile]) -> Mapping[int, v1.ExportedProfile]:
-    """Return the profiles of all pages by their places, each with all that several pages told of it."""
+    """Return the profiles of all pages by their places, each with all that several pages told of it.
+
+    `Conflict` where a profile was changed between them, so that it would be told by halves.
+    """
     whole: dict[int, v1.ExportedProfile] = {}
     for part in parts:
         if part.index not in whole:
             whole[part.index] = part
             continue
         first = whole[part.index]
+        if (part.profile_id, part.updated_at) != (first.profile_id, first.updated_at):
+            why = "A profile was changed while its data was read, page by page; repeat the call"
+            raise Conflict(grpc.StatusCode.ABORTED, why, "CONFLICT")
         first.events.extend(part.events)
         first.purchases.extend(part.purchases)
         first.messages.extend(part.messages)

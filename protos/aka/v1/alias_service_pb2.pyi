@@ -1965,7 +1965,9 @@ class ExportProfilesResponse(_message.Message):
     @_builtins.property
     def profiles(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExportedProfile]:
         """In the request's order. One whose events, purchases and messages did not all
-        fit is also the first of the next page, with the rest of them.
+        fit is also the first of the next page, with the rest of them. Where its
+        `profile_id` or `updated_at` is another there, it was changed meanwhile, by a
+        merge perhaps: begin again, or it is told by halves.
         """
 
     @_builtins.property

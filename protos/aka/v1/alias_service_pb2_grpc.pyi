@@ -161,9 +161,11 @@ class AliasServiceStub:
     Bounds. An attribute, and the properties of an event, a purchase or a message,
     are 8192 bytes of JSON at most; all attributes of a profile 65536. A profile
     holds 10,000 events, purchases and messages of its own, and 100 push tokens;
-    what is beyond that is TOO_MUCH_DATA. What merges bring does not count. JSON is
-    nested 16 levels at most, its names are 1 to 255 bytes without control
-    characters, and its numbers are finite.
+    what is beyond that is TOO_MUCH_DATA. What merges bring is kept whatever there
+    is: rows and tokens of tombstones do not count, and a profile with more
+    attributes than that takes new values that make them no larger. JSON is nested
+    16 levels at most, its names are 1 to 255 bytes without control characters, and
+    its numbers are finite.
     """
     ExportProfiles: _grpc.UnaryUnaryMultiCallable[_alias_service_pb2.ExportProfilesRequest, _alias_service_pb2.ExportProfilesResponse]
     """ExportProfiles returns all that is kept of 1 to 50 profiles: identifiers and
@@ -277,9 +279,11 @@ class AliasServiceAsyncStub(AliasServiceStub):
     Bounds. An attribute, and the properties of an event, a purchase or a message,
     are 8192 bytes of JSON at most; all attributes of a profile 65536. A profile
     holds 10,000 events, purchases and messages of its own, and 100 push tokens;
-    what is beyond that is TOO_MUCH_DATA. What merges bring does not count. JSON is
-    nested 16 levels at most, its names are 1 to 255 bytes without control
-    characters, and its numbers are finite.
+    what is beyond that is TOO_MUCH_DATA. What merges bring is kept whatever there
+    is: rows and tokens of tombstones do not count, and a profile with more
+    attributes than that takes new values that make them no larger. JSON is nested
+    16 levels at most, its names are 1 to 255 bytes without control characters, and
+    its numbers are finite.
     """
     ExportProfiles: _aio.UnaryUnaryMultiCallable[_alias_service_pb2.ExportProfilesRequest, _alias_service_pb2.ExportProfilesResponse]  # type: ignore[assignment]
     """ExportProfiles returns all that is kept of 1 to 50 profiles: identifiers and
@@ -450,9 +454,11 @@ class AliasServiceServicer(metaclass=_abc_1.ABCMeta):
         Bounds. An attribute, and the properties of an event, a purchase or a message,
         are 8192 bytes of JSON at most; all attributes of a profile 65536. A profile
         holds 10,000 events, purchases and messages of its own, and 100 push tokens;
-        what is beyond that is TOO_MUCH_DATA. What merges bring does not count. JSON is
-        nested 16 levels at most, its names are 1 to 255 bytes without control
-        characters, and its numbers are finite.
+        what is beyond that is TOO_MUCH_DATA. What merges bring is kept whatever there
+        is: rows and tokens of tombstones do not count, and a profile with more
+        attributes than that takes new values that make them no larger. JSON is nested
+        16 levels at most, its names are 1 to 255 bytes without control characters, and
+        its numbers are finite.
         """
 
     @_abc_1.abstractmethod
