@@ -1,6 +1,8 @@
 """`aka migrate`, `check`, `health`, `version` and `--help`."""
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -113,3 +115,11 @@ def test_version_is_the_packages(tmp_path: Path) -> None:
 def test_help_lists_every_command(tmp_path: Path) -> None:
     shown = aka("--help", cwd=tmp_path).out
     assert [command for command in COMMANDS if f"\n  {command} " not in shown] == []
+
+
+def test_a_command_that_asks_a_server_waits_for_no_import_of_what_serves() -> None:
+    script = "import sys, aka.server.__main__, aka.server.alias_commands; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert {"aka.server.app", "aiosqlite", "prometheus_client", "starlette", "structlog", "uvicorn"} & {
+        *loaded
+    } == set()
