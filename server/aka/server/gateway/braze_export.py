@@ -137,17 +137,21 @@ async def _read(
     call.fields.paths.extend(sorted(sources) or ["push_tokens"])  # none would ask for all
     parts: defaultdict[int, list[v1.ExportedProfile]] = defaultdict(list)
     unknown: list[int] = []
-    size = 0
+    size, changed = 0, False
     for _ in range(MAX_PAGES):
         try:
             page = await caller.call(stub.ExportProfiles, call, v1.ExportProfilesResponse, refusal)
         except Refusal as refused:
             raise refused.renamed(as_sent) from None
+        if any(
+            _is_changed(part, parts[part.index]) for part in page.profiles
+        ):  # it would be told by halves: begin again
+            parts.clear()
+            unknown.clear()
+            size, changed, call.page_token = 0, True, ""
+            continue
         for part in page.profiles:
-            before = parts[part.index]
-            if before and (before[0].profile_id, before[0].updated_at) != (part.profile_id, part.updated_at):
-                raise Refusal("CONFLICT", "A user was changed while its data was read, page by page; repeat the call")
-            before.append(part)
+            parts[part.index].append(part)
         unknown += page.not_found
         size += page.ByteSize()
         call.page_token = page.next_page_token
@@ -155,11 +159,19 @@ async def _read(
             return [parts[place] for place in sorted(parts)], unknown
         if size > MAX_BYTES:
             break
+    else:
+        if changed:
+            raise Refusal("CONFLICT", "A user was changed again and again while its data was read; repeat the call")
     raise Refusal(
         MALFORMED,
         "The users have more data than one answer may have: ask for fewer of them, or of fields_to_export, or page"
         " through ExportProfiles",
     )
+
+
+def _is_changed(part: v1.ExportedProfile, before: Sequence[v1.ExportedProfile]) -> bool:
+    """Whether a profile was changed, by a merge perhaps, since the pages before told of it, where they did."""
+    return bool(before) and (part.profile_id, part.updated_at) != (before[0].profile_id, before[0].updated_at)
 
 
 async def _user(parts: Sequence[v1.ExportedProfile], wanted: Sequence[str]) -> dict[str, Any]:
