@@ -1,10 +1,12 @@
 """What is looked at first: the JSON's shape, then key, permission and limit, then values and the sizes of batches."""
 
+import json
+import threading
 from typing import Any
 
 import pytest
 
-from aka.server.gateway import body
+from aka.server.gateway import body, calls, connect, values
 from aka.server.gateway.refusal import Refusal
 from tests.gateway.served import CONNECT, Gateway
 
@@ -158,3 +160,39 @@ async def test_brackets_count_as_levels_where_they_are_not_in_strings(content: b
         assert not taken and "32 levels" in refusal.message
     else:
         assert taken
+
+
+LARGE_BODIES: dict[str, Any] = {
+    "/v1/users": {"user_id": "user_123", "properties": {}},
+    "/identify": {"distinct_id": "user_123", "traits": {}},
+    "/track": {"event": "opened", "distinct_id": "user_123", "properties": {}},
+    "/users/track": {"events": [{"external_id": "user_123", "name": "opened", "properties": {}}]},
+    f"{CONNECT}/Track": {"events": [{"external_id": "user_123", "name": "opened", "properties": {}}]},
+}
+
+
+@pytest.mark.parametrize("key", [None, "good"])
+@pytest.mark.parametrize(("padding", "beside"), [(10, False), (calls.LARGE, True)], ids=["small", "large"])
+@pytest.mark.parametrize(("path", "sent"), LARGE_BODIES.items(), ids=LARGE_BODIES.keys())
+async def test_a_large_body_is_read_beside_the_event_loop(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, path: str, sent: Any, padding: int, beside: bool, key: str | None
+) -> None:
+    by = []
+
+    def noted(read: Any) -> Any:
+        def reads(*given: Any) -> Any:
+            by.append(threading.current_thread())
+            return read(*given)
+
+        return reads
+
+    monkeypatch.setattr(values, "struct", noted(values.struct))
+    monkeypatch.setattr(connect, "parse", noted(connect.parse))
+    content = (
+        json.dumps(sent).replace('"properties": {', '"properties": {"a": 1').replace('"traits": {', '"traits": {"a": 1')
+    )
+    content = content[:-1] + " " * padding + content[-1]
+    sender = gateway if key else gateway.with_key(None)
+    answer = await sender.send("POST", path, content.encode())
+    assert answer.status_code in ((200, 201) if key else (401,))
+    assert by and [thread is not threading.main_thread() for thread in by] == [beside] * len(by)

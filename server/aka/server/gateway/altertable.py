@@ -96,7 +96,8 @@ async def identify(sent: Any, caller: Caller, stub: Stub) -> Answer:
     try:
         time = _time(fields, "")
         if traits:
-            alone = v1.AliasToIdentify(external_id=distinct_id, attributes=values.struct(traits, "traits"), time=time)
+            attributes = await caller.read(values.struct, traits, "traits")
+            alone = v1.AliasToIdentify(external_id=distinct_id, attributes=attributes, time=time)
     except Refusal as fault:
         refusal = fault
     items = [alone]
@@ -141,7 +142,7 @@ async def track(sent: Any, caller: Caller, stub: Stub) -> Answer:
             faults[index] = fault
             return v1.Event()  # it keeps its place, counts, and fails there
 
-    request = v1.TrackRequest(events=body.batch(items, "events", read, v1.Event()))
+    request = v1.TrackRequest(events=await caller.read(body.batch, items, "events", read, v1.Event()))
     answered = await caller.call(stub.Track, request, v1.TrackResponse, next(iter(refusals), None))
     refused = [
         (item.index, faults.get(item.index) or refusal_of(item.error).renamed(_in_events)) for item in answered.errors

@@ -130,7 +130,8 @@ def _endpoint(stub: Stub, dialect: Dialect, handle: Handle) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         caller = Caller.of(request.headers)
         try:
-            sent = body.decode((await body.read(request, JSON))[0])
+            content, _ = await body.read(request, JSON)
+            sent, caller.size = body.decode(content), len(content)
             caller.authorization = dialect.authorization(request.headers, sent)
             return _respond(await handle(sent, caller, stub), caller)
         except Refusal as refused:
@@ -155,8 +156,10 @@ def _connect_endpoint(stub: object, service: str) -> Endpoint:
             if seconds is not None:
                 caller.deadline = time.monotonic() + seconds
             sent, content_type = await body.read(request, connect.JSON, connect.PROTO)
+            caller.size = len(sent)
             asked, answered = methods[name]
-            message = await caller.call(getattr(stub, name), connect.parse(sent, content_type, asked), answered)
+            parsed = await caller.read(connect.parse, sent, content_type, asked)
+            message = await caller.call(getattr(stub, name), parsed, answered)
             response = Response(connect.write(message, content_type), 200, caller.headers, content_type)
         except Refusal as refusal:
             response = _respond(connect.refuse(refusal, caller.request_id), caller, refusal)

@@ -91,7 +91,7 @@ async def users(sent: Any, caller: Caller, stub: Stub) -> Answer:
     item, refusal = v1.AliasToIdentify(external_id=user_id), None
     if properties:
         try:
-            item.attributes.CopyFrom(values.struct(properties, "properties"))
+            item.attributes.CopyFrom(await caller.read(values.struct, properties, "properties"))
         except Refusal as fault:
             refusal = fault
     request = v1.IdentifyRequest(aliases_to_identify=[item])

@@ -52,11 +52,7 @@ async def track(sent: Any, caller: Caller, stub: Stub) -> Answer:
     fields = body.as_object(sent)
     given = [name for name in ARRAYS if fields.get(name) is not None]
     faults: dict[tuple[str, int], str] = {}
-    asked = v1.TrackRequest()
-    for name in given:
-        read, empty = _READ[name]
-        items = body.batch(body.array(fields, name), name, partial(_read, read, empty, name, faults), empty())
-        getattr(asked, name).extend(items)
+    asked = await caller.read(_request, {name: body.array(fields, name) for name in given}, faults)
     nothing = None if any(fields[name] for name in given) else Refusal(MALFORMED, NO_VALID_DATA)
     answered = await caller.call(stub.Track, asked, v1.TrackResponse, nothing)
     errors = [
@@ -67,6 +63,15 @@ async def track(sent: Any, caller: Caller, stub: Stub) -> Answer:
     if not any(done.values()):
         return Answer(400, {"message": NO_VALID_DATA, "errors": errors})
     return Answer(201, done | {"message": "success"} | ({"errors": errors} if errors else {}))
+
+
+def _request(arrays: Mapping[str, list[Any]], faults: dict[tuple[str, int], str]) -> v1.TrackRequest:
+    """Read the items of the arrays; what is wrong with one goes into `faults`."""
+    asked = v1.TrackRequest()
+    for name, items in arrays.items():
+        read, empty = _READ[name]
+        getattr(asked, name).extend(body.batch(items, name, partial(_read, read, empty, name, faults), empty()))
+    return asked
 
 
 def _read(

@@ -1,7 +1,9 @@
 """One call of a stub for one request: the key, the request id and the deadline go with it, the limits come back."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn, Protocol, TypeVar, cast
 
@@ -12,12 +14,17 @@ from aka.server.request_ids import given_or_new
 from aka.server.trace_context import TraceContext, trace_context_of
 
 M = TypeVar("M")
+T = TypeVar("T")
 
 MAX_SECONDS: Final = 30.0
 """What a call may take where the request sets no deadline of its own."""
 
 MAX_KEY: Final = 4096
 """Characters of an authorization that are passed on: no key is that long, and metadata has its limit."""
+
+LARGE: Final = 32 * 1024
+"""Bytes of a body that a thread makes a message of: for a mebibyte that takes up to a second, with a key or without."""
+_LARGE_BODIES: Final = ThreadPoolExecutor(1, "large-bodies")
 
 _OF_WHAT_WAS_ASKED: Final = frozenset({400, 404, 409})
 """Statuses of refusals that come after key, permission and limit."""
@@ -73,6 +80,8 @@ class Caller:
     deadline: float = field(default_factory=lambda: time.monotonic() + MAX_SECONDS)
     limits: dict[str, str] = field(default_factory=dict)
     """The rate limit as the last call told it, as headers."""
+    size: int = 0
+    """Bytes of the request's body."""
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> "Caller":
@@ -84,6 +93,12 @@ class Caller:
     def headers(self) -> dict[str, str]:
         """The response's headers: request id and rate limit."""
         return {"x-request-id": self.request_id} | self.limits
+
+    async def read(self, read: Callable[..., T], *sent: Any) -> T:
+        """Return what `read` makes of what was sent. Where that is large, other requests go on meanwhile."""
+        if self.size < LARGE:
+            return read(*sent)
+        return await asyncio.get_running_loop().run_in_executor(_LARGE_BODIES, read, *sent)
 
     async def call(self, rpc: Callable[..., Any], request: Any, answer: type[M], refusal: Refusal | None = None) -> M:
         """Call one of the stub's methods and return its answer; Refusal where it has none.
