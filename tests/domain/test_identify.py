@@ -491,6 +491,13 @@ def test_an_attribute_that_is_older_than_that_of_either_profile_leaves_it(world:
     assert world.attributes("e") == {"a": '"e"', "b": '"pair"', "c": '"old"'}
 
 
+def test_an_attribute_is_held_against_the_survivors_of_a_merge_not_against_what_it_hides(world: World) -> None:
+    world.do(track("e", {"a": "e"}, at=500))
+    world.do(track(PAIR, {"a": "pair"}, at=700))
+    world.do(identify_with({"a": "between"}, "e", PAIR, at=600))
+    assert world.attributes("e") == {"a": '"between"'}
+
+
 def test_an_identify_that_is_refused_puts_no_attributes(world: World) -> None:
     world.identified("e")
     world.identified("other", "x")

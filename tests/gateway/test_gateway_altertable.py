@@ -477,7 +477,15 @@ async def test_an_event_of_a_known_user_is_the_users(gateway: Gateway) -> None:
     assert (await exported(gateway, "user_123"))["profileId"] == profile
 
 
-@pytest.mark.parametrize("named", [{"distinct_id": "v"}, {"distinct_id": None, "anonymous_id": "v"}], ids=repr)
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"distinct_id": "v"},
+        {"distinct_id": None, "anonymous_id": "v"},
+        {"distinct_id": "v", "anonymous_id": "another"},
+    ],
+    ids=repr,
+)
 async def test_a_visitor_of_whom_events_are_known_can_be_identified(gateway: Gateway, named: Any) -> None:
     await gateway.post("/track", EVENT | named)
     assert (await exported(gateway, "v"))["identified"] is False

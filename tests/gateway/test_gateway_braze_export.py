@@ -203,6 +203,26 @@ async def test_fields_that_aka_has_nothing_of_are_left_out(gateway: Gateway) -> 
     assert await user(gateway, "ann", "devices", "apps", "random_bucket") == {}
 
 
+async def test_where_only_names_are_asked_for_no_data_is_read(gateway: Gateway) -> None:
+    await gateway.identified("ann")
+    await user(gateway, "ann", "external_id")
+    assert gateway.trouble.seen[-1].fields.paths == ["push_tokens"]
+
+
+async def test_a_push_token_is_told_with_its_device(gateway: Gateway) -> None:
+    token = {"token": "t", "device_id": "d"}
+    await track(gateway, attributes=[ANN | {"push_tokens": [token | {"app_id": "a"}]}])
+    assert await user(gateway, "ann", "push_tokens") == {"push_tokens": [token | {"app": "a"}]}
+
+
+@pytest.mark.parametrize("number", ["7", "-9007199254740991", "1e300", "2.5"])
+async def test_a_number_is_told_as_it_was_sent(gateway: Gateway, number: str) -> None:
+    content = b'{"attributes": [{"external_id": "ann", "a": %s}]}' % number.encode()
+    assert (await gateway.send("POST", "/users/track", content)).status_code == 201
+    answer = await gateway.post(EXPORT, {"external_ids": ["ann"], "fields_to_export": ["custom_attributes"]})
+    assert f'"custom_attributes":{{"a":{number}}}' in answer.text
+
+
 async def test_only_what_is_asked_for_is_read(gateway: Gateway) -> None:
     await gateway.identified("ann")
     await user(gateway, "ann", "email", "custom_events", "external_id")
@@ -287,6 +307,21 @@ async def test_a_user_of_many_events_is_told_whole(gateway: Gateway) -> None:
     assert (ann["custom_attributes"], len(ann["push_tokens"])) == ({"plan": "pro"}, 1)
     assert bob["custom_events"][0]["count"] == 80
     assert answer["invalid_user_ids"] == ["nobody"]
+
+
+async def test_purchases_and_messages_that_take_several_pages_are_told_whole(gateway: Gateway) -> None:
+    await post(gateway, "/users/alias/new", {"user_aliases": [PAIR]})
+    day = "2026-01-01T00:00:"
+    for start in range(0, 525, 75):
+        times = [f"{day}{number // 10:02}.{number % 10}Z" for number in range(start, start + 75)]
+        bought = {"user_alias": PAIR, "product_id": "hat", "currency": "EUR", "price": 1}
+        await track(gateway, purchases=[bought | {"time": time} for time in times])
+        messages = [{"user_alias": PAIR, "name": "welcome", "time": time} for time in times]
+        await gateway.done("Track", {"messages": messages})
+    (found,) = (await export(gateway, user_aliases=[PAIR]))["users"]
+    (hat,), (welcome,) = found["purchases"], found["campaigns_received"]
+    assert (hat["count"], len(hat["purchases"]), len(welcome["messages"])) == (525, 525, 525)
+    assert hat["last"] == welcome["last_received"] == f"{day}52.400Z"
 
 
 async def test_what_is_orphaned_and_of_many_events_is_told_whole(gateway: Gateway) -> None:

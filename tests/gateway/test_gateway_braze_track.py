@@ -66,10 +66,22 @@ async def test_an_array_of_null_is_as_if_absent(gateway: Gateway, array: str) ->
 
 async def test_an_attribute_is_any_json_and_null_removes_it(gateway: Gateway) -> None:
     await track(gateway, attributes=[ANN | {"a": [1, {"b": None}], "c": True, "d": "", "e": 1.5, "gone": 1}])
-    await track(gateway, attributes=[ANN | {"gone": None, "never": None, "c": {"inc": 1, "other": 2}}])
+    await track(gateway, attributes=[ANN | {"gone": None, "never": None, "c": {"inc": 1, "other": 2}, "f": {}}])
     assert (await exported(gateway, "ann"))["attributes"] == {
-        "a": [1, {"b": None}], "c": {"inc": 1, "other": 2}, "d": "", "e": 1.5,
+        "a": [1, {"b": None}], "c": {"inc": 1, "other": 2}, "d": "", "e": 1.5, "f": {},
     }  # fmt: skip
+
+
+async def test_flags_are_no_attributes(gateway: Gateway) -> None:
+    flags = dict.fromkeys(("_update_existing_only", "_merge_objects", "push_token_import"), False)
+    await track(gateway, attributes=[ANN | flags])
+    assert "attributes" not in await exported(gateway, "ann")
+
+
+@pytest.mark.parametrize("operation", ["inc", "add", "remove", "$add", "$remove", "$update"])
+async def test_an_operation_on_an_attribute_is_refused(gateway: Gateway, operation: str) -> None:
+    answer = await track(gateway, attributes=[ANN, ANN | {"a": {operation: 1}}])
+    assert answer["errors"][0]["type"].startswith("attributes[1].a would change the value that is there")
 
 
 async def test_push_tokens_are_no_attribute(gateway: Gateway) -> None:
@@ -204,12 +216,16 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "large properties": ("events", EVENT | {"properties": {"a": "x" * 9000}}, "events[1].properties is 9008 bytes"),
     "a deep attribute": ("attributes", ANN | {"a": nested(20)}, "attributes[1].a is nested more than 16 levels"),
     "deep properties": ("purchases", PURCHASE | {"properties": nested(28)}, "purchases[1].properties is nested more"),
-    "an operation": ("attributes", ANN | {"logins": {"inc": 1}}, "attributes[1].logins would change the value"),
     "imported tokens": ("attributes", ANN | {"push_token_import": True}, "attributes[1].push_token_import cannot be"),
     "merged objects": ("attributes", ANN | {"_merge_objects": True}, "attributes[1]._merge_objects cannot be true"),
     "tokens that are no array": (
         "attributes",
         ANN | {"push_tokens": "t"},
+        "attributes[1].push_tokens must be an array",
+    ),
+    "tokens that are an empty string": (
+        "attributes",
+        ANN | {"push_tokens": ""},
         "attributes[1].push_tokens must be an array",
     ),
     "a token that is no object": ("attributes", ANN | {"push_tokens": ["t"]}, "attributes[1].push_tokens[0] must be"),

@@ -48,8 +48,8 @@ _NAMES: Final = {
     "time": "timestamp",
 }
 """What the calls' fields are called here, where it is not the same."""
-_EVENT_NAMES: Final = {"anonymous_id": "distinct_id", "name": "event", "time": "timestamp"}
-"""The same of an event's."""
+_EVENT_NAMES: Final = {"anonymous_id": "distinct_id", "name": "event"}
+"""The same of an event's, besides."""
 _PATH: Final = re.compile(r"(?:aliases_to_identify\[\d+\]\.|requests)?(\[\d+\]\.)?(\w+)(.*)", re.DOTALL)
 """Which item of the array, if it was one, the field, and where in it."""
 
