@@ -482,7 +482,7 @@ async def test_an_event_of_a_known_user_is_the_users(gateway: Gateway) -> None:
     [
         {"distinct_id": "v"},
         {"distinct_id": None, "anonymous_id": "v"},
-        {"distinct_id": "v", "anonymous_id": "another"},
+        {"distinct_id": "v", "anonymous_id": "visitor-9"},
     ],
     ids=repr,
 )

@@ -230,7 +230,7 @@ async def attributes(gateway: Gateway, user_id: str) -> Any:
         ({"properties": {"plan": "pro", "age": 7}}, {"plan": "pro", "age": 7}),
         ({"email": "a@b.c", "paid": False, "traits": {"a": 1}}, {"email": "a@b.c", "paid": False, "traits": {"a": 1}}),
         ({"plan": "free", "age": 7, "properties": {"plan": "pro"}}, {"plan": "pro", "age": 7}),
-        ({"properties": {"user_id": "another"}}, {"user_id": "another"}),
+        ({"properties": {"user_id": "user-9"}}, {"user_id": "user-9"}),
     ],
 )
 async def test_properties_are_stored(gateway: Gateway, given: Any, stored: Any) -> None:
