@@ -284,6 +284,13 @@ async def test_a_stream_without_permission_is_refused(streaming: Server, api: st
             await exported(client)
 
 
+async def test_a_refusal_is_told_whatever_was_being_sent_when_it_came(streaming: Server, api: str) -> None:
+    async with client_of(api, streaming, api_key=streaming.add_key("aliases.read")) as client:
+        for _ in range(150):
+            with pytest.raises(PermissionMissing):
+                await client.import_links(users(3000))
+
+
 async def test_an_import_is_not_repeated(streaming: Server, streams: Streams, api: str) -> None:
     streams.refuse(reason("STORE_UNAVAILABLE"))
     async with client_of(api, streaming) as client:

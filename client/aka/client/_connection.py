@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -157,6 +157,8 @@ class AsyncConnection:
         """Send messages until they or the call end, and return what `call` does."""
         begun = self._terms.begin_stream(request, timeout)
         call = getattr(self._opened(), begun.method)(timeout=begun.timeout, metadata=begun.metadata)
+        ended: list[grpc.aio.AioRpcError] = []
+        call.add_done_callback(lambda done: ended.append(_error_of(done)))
         try:
             async for message in messages:
                 if not await _write(call, message):
@@ -173,8 +175,11 @@ class AsyncConnection:
             except grpc.aio.AioRpcError as error:
                 if error.details() != _WRITE_FAILED:
                     raise
-                # By that word grpc.aio replaces the status of a call that ends while a message waits to be sent.
-                raise begun.broke() from error
+                # By that word grpc.aio replaces the status of a call that ends while a message waits to be sent
+                # (https://github.com/grpc/grpc/issues/36066).
+                if ended[0].details() in (_WRITE_FAILED, None):
+                    raise begun.broke() from error
+                raise ended[0] from None
             return answered, begun.answered(await call.trailing_metadata())
 
     async def receive(self, request: Message, answer: type[A], timeout: float | None) -> AsyncGenerator[A]:
@@ -373,6 +378,21 @@ def _reported(begun: Begun) -> Iterator[None]:
     except GeneratorExit:
         begun.cut_off(_GIVEN_UP)
         raise
+
+
+def _error_of(call: Any) -> grpc.aio.AioRpcError:
+    """Return the error of a call of grpc.aio that has ended, as it is now: later it may be another."""
+    code, trailers, details = (_result_of(asked) for asked in (call.code(), call.trailing_metadata(), call.details()))
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailers, details=details)
+
+
+def _result_of(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Return what a coroutine returns that has nothing to wait for."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise RuntimeError("it waits")
 
 
 async def _write(call: Any, message: Message) -> bool:
