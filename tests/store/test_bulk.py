@@ -12,6 +12,7 @@ from aka.server.methods import METHODS
 from aka.server.service import (
     AT_ONCE,
     AT_ONCE_IN_COMPANY,
+    LONGEST_REST,
     MAX_REST,
     REST,
     LinkBatch,
@@ -126,6 +127,15 @@ async def test_a_rest_has_an_end_however_many_calls_came(service: Service, rests
         service.resolve(session(), MANY), *(service.resolve(session(), [id_of("ann")]) for _ in range(calls))
     )
     assert rests == [pytest.approx(MAX_REST)]
+
+
+async def test_a_rest_has_an_end_however_many_others_rest(service: Service, rests: list[float]) -> None:
+    for _ in range(3):
+        await asyncio.gather(
+            *(service.resolve(session(), MANY) for _ in range(10)),
+            *(service.resolve(session(), [id_of("ann")]) for _ in range(round(MAX_REST / REST))),
+        )
+    assert max(rests) == pytest.approx(LONGEST_REST)
 
 
 async def test_a_rest_ends_before_the_deadline(service: Service, rests: list[float]) -> None:

@@ -39,6 +39,9 @@ AT_ONCE_IN_COMPANY: Final = AT_ONCE // 4
 REST: Final = 0.002
 """Seconds that bulk work rests for each call that came while it was done: several times what a call takes."""
 MAX_REST: Final = 0.2
+"""Seconds that one piece of bulk work has others rest."""
+LONGEST_REST: Final = 1.0
+"""Seconds that it rests itself, however many others have to."""
 MAX_EXPORT: Final = 512 * 1024
 """Bytes of JSON after which an answer with profiles' data ends: as messages they are six times as many at most."""
 MAX_ACTIVITIES: Final = 500
@@ -209,7 +212,8 @@ class Service:
         yield
         if came := self._calls - before:
             now = asyncio.get_running_loop().time()
-            self._rested_at = max(self._rested_at, now) + min(came * REST, MAX_REST)
+            rested_at = max(self._rested_at, now) + min(came * REST, MAX_REST)
+            self._rested_at = min(rested_at, now + LONGEST_REST)
             rest = self._rested_at - now
             await asyncio.sleep(rest if session.deadline is None else min(rest, (session.deadline - now) / 2))
 
