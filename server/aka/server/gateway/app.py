@@ -1,47 +1,47 @@
-"""The gateway's HTTP application: paths, and what goes around every request."""
+"""The gateway's HTTP application: its endpoints, and what they answer."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
-from time import perf_counter
-from typing import Final, ParamSpec
+from typing import Final
 
 import msgspec
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from aka.server import logs
 from aka.server.gateway import altertable, appizer, body, braze, connect, cors, docs_page, openapi
 from aka.server.gateway.answer import Answer
 from aka.server.gateway.calls import Caller, Stub
-from aka.server.gateway.closing import and_close
 from aka.server.gateway.operation import Dialect, Handle
 from aka.server.gateway.refusal import UNREAD, Refusal
-from aka.server.metrics import HttpMetrics, Outcomes
+from aka.server.gateway.request import Request
+from aka.server.gateway.routes import ANY, Endpoint, Route, application
+from aka.server.metrics import HttpMetrics
 
-P = ParamSpec("P")
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 Ready = Callable[[], Awaitable[bool]]
 
 JSON: Final = "application/json"
+GET: Final = ("GET", "HEAD")
+POST: Final = ("POST",)
 RETRY_AFTER: Final = 1
 
 DIALECTS: Final[tuple[Dialect, ...]] = (altertable, appizer, braze)
-"""The first is found the soonest."""
 
 
 def create_app(
     stub: Stub, admin: object, ready: Ready, metrics: HttpMetrics, cors_origins: Sequence[str] = ()
-) -> Starlette:
-    """Return the application over a stub and the admin service's; `ready` says whether what is behind them serves.
+) -> ASGIApp:
+    """Return the ASGI application over a stub and the admin service's; `ready` says whether what is behind them serves.
 
     Its requests are counted in `metrics`. Pages of `cors_origins` (or of any origin: `*`) may call from a browser.
     """
+    app = application(routes(stub, admin, ready), _no_such_endpoint, metrics)
+    return cors.allow(app, cors_origins) if cors_origins else app
+
+
+def routes(stub: Stub, admin: object, ready: Ready) -> Sequence[Route]:
+    """Return every endpoint over the same."""
 
     async def healthz(request: Request) -> Response:
         return _respond(Answer(200, {"status": "alive"}))
@@ -57,32 +57,23 @@ def create_app(
     async def docs(request: Request) -> Response:
         return Response(_described_as_page(), 200, docs_page.HEADERS, "text/html")
 
-    def route(method: str, path: str, endpoint: Endpoint) -> Route:
-        return Route(path, _counted(endpoint, metrics.endpoints[path]), methods=[method])
-
     def rpcs(service: str, called: object) -> Route:
-        return route("POST", f"/{service}/{{method}}", _connect_endpoint(called, service))
+        return Route(POST, f"/{service}/{ANY}", _connect_endpoint(called, service))
 
-    app = Starlette(
-        routes=[
-            *(
-                route("POST", path, _endpoint(stub, dialect, operation.handle))
-                for dialect in DIALECTS
-                for operation in dialect.OPERATIONS
-                for path in operation.paths
-            ),
-            rpcs("aka.v1.AliasService", stub),
-            rpcs("aka.admin.v1.AdminService", admin),
-            route("GET", "/healthz", healthz),
-            route("GET", "/readyz", readyz),
-            route("GET", "/openapi.json", openapi_json),
-            route("GET", "/docs", docs),
-        ],
-        middleware=[cors.middleware(cors_origins)] if cors_origins else [],
-        exception_handlers={HTTPException: _counted(_no_such_endpoint, metrics.endpoints["other"])},  # type: ignore[dict-item]
-    )
-    app.router.redirect_slashes = False  # a path with a slash too many is unknown
-    return app
+    return [
+        *(
+            Route(POST, path, _endpoint(stub, dialect, operation.handle))
+            for dialect in DIALECTS
+            for operation in dialect.OPERATIONS
+            for path in operation.paths
+        ),
+        rpcs("aka.v1.AliasService", stub),
+        rpcs("aka.admin.v1.AdminService", admin),
+        Route(GET, "/healthz", healthz),
+        Route(GET, "/readyz", readyz),
+        Route(GET, "/openapi.json", openapi_json),
+        Route(GET, "/docs", docs),
+    ]
 
 
 @cache
@@ -114,18 +105,6 @@ def create_refuse(metrics: HttpMetrics) -> Callable[[str, int, str], Response]:
     return refuse
 
 
-def _counted(respond: Callable[P, Awaitable[Response]], outcomes: Outcomes) -> Callable[P, Awaitable[ASGIApp]]:
-    """Count the answers, and let one to a body that is too large be the connection's last."""
-
-    async def counted(*args: P.args, **kwargs: P.kwargs) -> ASGIApp:
-        began = perf_counter()
-        response = await respond(*args, **kwargs)
-        outcomes.count(response.status_code, perf_counter() - began)
-        return and_close(response) if response.status_code == 413 else response
-
-    return counted
-
-
 def _endpoint(stub: Stub, dialect: Dialect, handle: Handle) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         caller = Caller.of(request.headers)
@@ -148,7 +127,7 @@ def _connect_endpoint(stub: object, service: str) -> Endpoint:
 
     async def endpoint(request: Request) -> Response:
         caller = Caller.of(request.headers)
-        name = request.path_params["method"]
+        name = request.path.rpartition("/")[2]
         try:
             if name not in methods:
                 raise connect.unknown_method(service, name)
@@ -179,16 +158,16 @@ def _with_trailers(response: Response, caller: Caller) -> Response:
 
 def _bug(bug: Exception, request: Request, caller: Caller) -> Refusal:
     trace_id = None if caller.trace is None else caller.trace.trace_id
-    logs.bug(bug, path=request.scope["route"].path, request_id=caller.request_id, trace_id=trace_id)
+    logs.bug(bug, path=request.path, request_id=caller.request_id, trace_id=trace_id)
     return Refusal("INTERNAL", "aka failed; its log says more under this request id")
 
 
-async def _no_such_endpoint(request: Request, error: HTTPException) -> Response:
-    code = "METHOD_NOT_ALLOWED" if error.status_code == 405 else "NOT_FOUND"
-    what = f"{request.method} {request.url.path}"
-    answer = appizer.error_answer(error.status_code, code, f"There is no {what}")
+def _no_such_endpoint(request: Request, methods: tuple[str, ...]) -> Response:
+    status, code = (405, "METHOD_NOT_ALLOWED") if methods else (404, "NOT_FOUND")
+    answer = appizer.error_answer(status, code, f"There is no {request.method} {request.path}")
     response = _respond(answer, Caller.of(request.headers))
-    response.headers.update(error.headers or {})
+    if methods:
+        response.headers["Allow"] = ", ".join(methods)
     return response
 
 

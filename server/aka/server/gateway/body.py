@@ -7,18 +7,15 @@ from itertools import accumulate
 from typing import Any, Final, TypeVar
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
 
 from aka.server.gateway.refusal import MALFORMED, MEDIA_TYPE, MISSING, TOO_LARGE, TOO_SLOW, WRONG_TYPE, Refusal
+from aka.server.gateway.request import Request
 
 T = TypeVar("T")
 
 MAX_BYTES: Final = 1024 * 1024
 MAX_SECONDS: Final = 10.0
 MAX_NESTING: Final = 32
-
-WHOLE_BODY: Final = "aka.whole_body"
-"""The ASGI extension by which aka's HTTP server tells that the first message has all of the body, at once."""
 
 MAX_ITEMS: Final = {
     "requests": 100,
@@ -55,27 +52,26 @@ async def read(request: Request, *content_types: str) -> tuple[bytes, str]:
         raise Refusal(MEDIA_TYPE, f"The content type is {given}; {' or '.join(content_types)} is expected")
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise Refusal(MEDIA_TYPE, "The body must not be encoded (content-encoding)")
-    if WHOLE_BODY in request.scope.get("extensions", ()):  # then there is nothing to wait for
-        whole: bytes = (await request.receive()).get("body", b"")
-        if len(whole) > MAX_BYTES:
-            raise _too_large()
-        return whole, given
-    body = bytearray()
+    if request.is_whole:  # then there is nothing to wait for
+        return await _receive(request), given
     try:
         async with asyncio.timeout(MAX_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BYTES:
-                    raise _too_large()
+            return await _receive(request), given
     except TimeoutError:
         raise Refusal(TOO_SLOW, f"The body did not arrive within {MAX_SECONDS:.0f} s") from None
-    except ClientDisconnect:
-        raise Refusal(MALFORMED, "The body ended before its end") from None
-    return bytes(body), given
 
 
-def _too_large() -> Refusal:
-    return Refusal(TOO_LARGE, f"The body is larger than {MAX_BYTES} bytes")
+async def _receive(request: Request) -> bytes:
+    body, more = bytearray(), True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise Refusal(MALFORMED, "The body ended before its end")
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > MAX_BYTES:
+            raise Refusal(TOO_LARGE, f"The body is larger than {MAX_BYTES} bytes")
+    return bytes(body)
 
 
 def decode(body: bytes) -> Any:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 _SENT: Final = (
     "authorization",
@@ -26,8 +26,8 @@ _READ: Final = (
 )
 
 
-def middleware(origins: Sequence[str]) -> Middleware:
-    """Return what lets pages of these origins, or of any (`*`), call; their keys are headers, never cookies."""
-    return Middleware(
-        CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=_SENT, expose_headers=_READ
+def allow(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """Return `app` with pages of these origins, or of any (`*`), let call; their keys are headers, never cookies."""
+    return CORSMiddleware(
+        app, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=_SENT, expose_headers=_READ
     )
