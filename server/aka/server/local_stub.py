@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
+from aka.server.deadlines import Deadline, Deadlines
 from aka.server.errors import AkaError
 from aka.server.methods import Method, Methods
 from aka.server.pipeline import Incoming, Pipeline, Reply
@@ -22,11 +23,12 @@ class LocalStub:
     def __init__(self, pipeline: Pipeline, methods: Methods) -> None:
         self._pipeline = pipeline
         self._methods = methods
+        self._deadlines = Deadlines()
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._methods or not self._methods[name].is_unary:
             raise AttributeError(name)
-        return partial(LocalCall, self._pipeline, self._methods[name])
+        return partial(LocalCall, self._pipeline, self._deadlines, self._methods[name])
 
 
 class LocalCall:
@@ -35,6 +37,7 @@ class LocalCall:
     def __init__(
         self,
         pipeline: Pipeline,
+        deadlines: Deadlines,
         method: Method,
         request: Message,
         *,
@@ -42,6 +45,7 @@ class LocalCall:
         timeout: float | None = None,
     ) -> None:
         self._pipeline = pipeline
+        self._deadlines = deadlines
         self._method = method
         self._request = request
         self._metadata = dict(metadata)
@@ -61,7 +65,7 @@ class LocalCall:
         sent = self._metadata
         incoming = Incoming(sent.get("authorization"), sent.get("x-request-id"), deadline, trace_context_of(sent))
         try:
-            async with asyncio.timeout_at(deadline):
+            with Deadline(self._deadlines, deadline):
                 reply = await self._pipeline.serve(self._method, self._request, incoming)
         except TimeoutError:
             late = AkaError(v1.ERROR_REASON_DEADLINE, "The deadline passed; the call was done or was not. Repeat it")
