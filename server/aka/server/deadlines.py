@@ -1,4 +1,4 @@
-"""The deadlines of calls in process: one timer for all of them, for one each costs as much as a third of the pipeline."""
+"""The deadlines of calls in process, with one timer for all of them: one each costs a good part of a call."""
 
 import asyncio
 import math

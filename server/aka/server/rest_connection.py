@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import uvicorn
 from starlette.responses import Response
@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from aka.server.joined_writes import JoinedWrites
+from aka.server.whole_answers import send_to
 
 MAX_HEAD: Final = 64 * 1024
 """Bytes of a request's first line and headers together, and of what is not content in its body."""
@@ -69,7 +69,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or close it where there are too many."""
-        super().connection_made(cast("asyncio.Transport", JoinedWrites(transport, self.loop)))
+        super().connection_made(transport)
         if len(self.connections) > self._bounds.connections:
             self._bounds.too_many()
             transport.abort()
@@ -160,6 +160,7 @@ class Connection(HttpToolsProtocol):
             self._reading.cancel()
 
     def _answer(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+        send = send_to(send.__self__)
         whole = scope is not self.scope or not self._in_body
         if whole:
             scope.setdefault("extensions", {})[WHOLE_BODY] = {}
