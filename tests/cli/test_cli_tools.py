@@ -117,9 +117,17 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
     assert [command for command in COMMANDS if f"\n  {command} " not in shown] == []
 
 
+def loaded_with(module: str) -> set[str]:
+    """What a new Python has loaded when it has imported a module."""
+    script = f"import sys, {module}; print(*sys.modules)"
+    return {*subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()}
+
+
 def test_a_command_that_asks_a_server_waits_for_no_import_of_what_serves() -> None:
-    script = "import sys, aka.server.__main__, aka.server.alias_commands; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-    assert {"aka.server.app", "aiosqlite", "prometheus_client", "starlette", "structlog", "uvicorn"} & {
-        *loaded
-    } == set()
+    of_servers = {"aka.server.app", "aiosqlite", "prometheus_client", "starlette", "structlog", "uvicorn"}
+    assert of_servers & loaded_with("aka.server.alias_commands") == set()
+
+
+def test_a_server_waits_for_no_import_of_what_it_was_not_asked_for() -> None:
+    asked_for = {"aka.server.supervisor", "asyncpg", "opentelemetry.sdk", "prometheus_client", "rich"}
+    assert asked_for & loaded_with("aka.server.serve_commands") == set()

@@ -4,20 +4,17 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-import structlog
-
 from aka.server import keys
 from aka.server.domain.identifiers import uuid_text
 from aka.server.errors import AkaError, invalid_value
 from aka.server.keys import KeyRing
+from aka.server.logs import log
 from aka.server.service import Session
 from aka.server.store.store import ApiKey, NamedWorkspace, Store, Workspace
 from aka.v1 import alias_service_pb2 as v1
 
 FIRST: Final = "first"
 """The name of a workspace's first key."""
-
-log = structlog.get_logger("aka.server")
 
 
 class AdminService:

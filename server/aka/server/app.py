@@ -6,10 +6,9 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from shlex import quote
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import grpc
-import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from aka.admin.v1.admin_service_pb2_grpc import AdminServiceStub
@@ -28,9 +27,9 @@ from aka.server.grpc_server import GrpcServer
 from aka.server.keys import KeyRing, digest
 from aka.server.limits import Limiter
 from aka.server.local_stub import LocalStub
+from aka.server.logs import log
 from aka.server.methods import ADMIN_METHODS, ADMIN_SERVICE, METHODS, SERVICE
-from aka.server.metrics import HttpMetrics
-from aka.server.metrics_server import Collect, collect_from, create_metrics_app
+from aka.server.metrics import CallMetrics, HttpMetrics
 from aka.server.pipeline import Pipeline
 from aka.server.readiness import Readiness
 from aka.server.rest_server import RestServer
@@ -47,13 +46,20 @@ from aka.v1.alias_service_pb2_grpc import AliasServiceStub
 if TYPE_CHECKING:  # it needs an extra
     from aka.server.spans import Spans
 
-log = structlog.get_logger("aka.server")
-
 
 CANNOT_SERVE: Final = (CannotOpen, CannotListen, TlsError, AkaError)
 """What ends a server before it serves, each with one line for the operator."""
 
-Announce = Callable[[Served, Collect], None]
+
+class Counted(NamedTuple):
+    """What counts while it serves; a gateway that is a process of its own has neither pipeline nor store."""
+
+    http: HttpMetrics
+    calls: CallMetrics | None = None
+    store: Store | None = None
+
+
+Announce = Callable[[Served, Counted], None]
 
 
 async def serve_alone(settings: Settings) -> None:
@@ -86,19 +92,19 @@ async def serve(settings: Settings, stop: Stopping, announce: Announce) -> None:
         readiness = Readiness(store, lambda ready: server.tell(ready=ready))
         app = create_app(stub, admin_stub, _serves(stop, readiness), http, settings.cors_origins)
         rest = RestServer(app, refuse=create_refuse(http), tls=tls, shared=shared)
-        collect = collect_from(http, pipeline.metrics, store)
-        metrics = RestServer(create_metrics_app(collect))
+        counted = Counted(http, pipeline.metrics, store)
+        metrics = _metrics_server(counted) if settings.metrics_address else None
         watching = asyncio.create_task(readiness.watch())
         try:
             bound = await server.start(settings.grpc_address)
             rest_bound = await rest.start(settings.rest_address) if settings.rest_address else "-"
-            metrics_bound = await metrics.start(settings.metrics_address) if settings.metrics_address else "-"
+            metrics_bound = await metrics.start(settings.metrics_address) if metrics else "-"
             gc.freeze()  # what was made so far stays; the collector need not look at it again and again
             gc.set_threshold(50_000, 20, 100)
             _warn_where_plain(tls, grpc=bound, rest=rest_bound)
             where = {"grpc": bound, "rest": rest_bound, "metrics": metrics_bound}
             log.info("serving", **where, database=str(settings.database), pid=os.getpid())  # without its password
-            announce(Served(key=key, **where), collect)
+            announce(Served(key=key, **where), counted)
             await stop.draining.wait()
             server.drain()
             await stop.over.wait()
@@ -106,7 +112,8 @@ async def serve(settings: Settings, stop: Stopping, announce: Announce) -> None:
         finally:
             watching.cancel()
             await asyncio.gather(server.stop(settings.grace), rest.stop(settings.grace))
-            await metrics.stop(0)
+            if metrics:
+                await metrics.stop(0)
             await keys.close()
     finally:
         await store.close()
@@ -136,10 +143,10 @@ async def serve_gateway(settings: Settings, target: str, target_tls: ServerTls |
         stub, admin_stub = AliasServiceStub(channel), AdminServiceStub(channel)
         app = create_app(stub, admin_stub, ready, http, settings.cors_origins)
         rest = RestServer(app, refuse=create_refuse(http), tls=tls)
-        metrics = RestServer(create_metrics_app(collect_from(http)))
+        metrics = _metrics_server(Counted(http)) if settings.metrics_address else None
         try:
             bound = await rest.start(settings.rest_address)
-            metrics_bound = await metrics.start(settings.metrics_address) if settings.metrics_address else "-"
+            metrics_bound = await metrics.start(settings.metrics_address) if metrics else "-"
             _warn_where_plain(tls, rest=bound)
             _warn_where_plain(target_tls, target=target)
             log.info("serving", rest=bound, metrics=metrics_bound, target=target, pid=os.getpid())
@@ -148,8 +155,16 @@ async def serve_gateway(settings: Settings, target: str, target_tls: ServerTls |
             log.info("stopping", grace=settings.grace)
         finally:
             await rest.stop(settings.grace)
-            await metrics.stop(0)
+            if metrics:
+                await metrics.stop(0)
     log.info("stopped")
+
+
+def _metrics_server(counted: Counted) -> RestServer:
+    """Return what shows metrics. A server without them does without all that prometheus_client imports."""
+    from aka.server.metrics_server import collect_from, create_metrics_app
+
+    return RestServer(create_metrics_app(collect_from(*counted)))
 
 
 def _warn_where_plain(tls: object, **addresses: str) -> None:

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import grpc
-import structlog
 
+from aka.server.logs import log
 from aka.server.tls import TlsError, TlsFiles, describe, rest_context
 
 CHECK_EVERY: Final = 2.0
 """Seconds for which the files are taken to be unchanged."""
-
-log = structlog.get_logger("aka.server")
 
 
 class Certificates:

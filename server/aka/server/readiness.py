@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
 from aka.server.errors import AkaError
+from aka.server.logs import log
 from aka.server.store.store import Store
 from aka.v1 import alias_service_pb2 as v1
 
@@ -14,8 +13,6 @@ EVERY: Final = 0.5
 """Seconds between two looks."""
 PATIENCE: Final = 2.0
 """Seconds that a store may take to answer; one that stands still is away too."""
-
-log = structlog.get_logger("aka.server")
 
 
 class Readiness:

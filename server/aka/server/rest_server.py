@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import structlog
 import uvicorn
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
 
 from aka.server.addresses import CannotListen, cannot_listen, family_of, is_served
 from aka.server.certificates import Certificates
+from aka.server.logs import log
 from aka.server.rest_connection import IDLE_SECONDS, Bounds, Connection, Refuse
 
 BACKLOG: Final = 1024
@@ -28,8 +28,6 @@ MAX_CONNECTIONS: Final = 4096
 """Connections at a time."""
 WARN_EVERY: Final = 60.0
 """Seconds between two warnings of too many connections."""
-
-log = structlog.get_logger("aka.server")
 
 
 def max_connections() -> int:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 
 import click
 import uvloop
@@ -11,8 +12,7 @@ from aka.server.addresses import CannotListen
 from aka.server.app import CANNOT_SERVE, serve_alone, serve_gateway
 from aka.server.client_channel import ServerTls
 from aka.server.command_options import address_option, end, server_tls_options, settings_options
-from aka.server.config import SettingsError, as_variables, read_settings
-from aka.server.supervisor import WorkerFailed, supervise
+from aka.server.config import Settings, SettingsError, as_variables, read_settings
 from aka.server.tls import TlsError
 
 
@@ -31,9 +31,19 @@ def serve(**flags: str | None) -> None:
         end(2, *error.problems)
     logs.set_up(settings.log_level, settings.log_format)
     try:
-        uvloop.run(serve_alone(settings) if settings.workers == 1 else supervise(settings, as_variables(flags)))
+        if settings.workers == 1:
+            uvloop.run(serve_alone(settings))
+        else:
+            _serve_by_workers(settings, as_variables(flags))
     except CANNOT_SERVE as error:
         end(1, str(error))
+
+
+def _serve_by_workers(settings: Settings, variables: Mapping[str, str]) -> None:
+    from aka.server.supervisor import WorkerFailed, supervise  # whose imports one server can do without
+
+    try:
+        uvloop.run(supervise(settings, variables))
     except WorkerFailed as failed:
         sys.exit(failed.code)
 

@@ -3,9 +3,7 @@
 import asyncio
 import signal
 
-import structlog
-
-log = structlog.get_logger("aka.server")
+from aka.server.logs import log
 
 
 class Stopping:

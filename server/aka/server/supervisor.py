@@ -7,22 +7,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Final
 
-import structlog
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from aka.server.addresses import reserved
 from aka.server.app import say_ready
 from aka.server.config import Settings
+from aka.server.logs import log
 from aka.server.metrics_server import create_metrics_app
 from aka.server.rest_server import RestServer
 from aka.server.stopping import Stopping
-from aka.server.worker_channel import read_metrics
+from aka.server.worker_metrics import read_metrics
 from aka.server.workers import Worker
 
 PATIENCE: Final = 10.0
 """Seconds beyond the grace after which a worker that does not end is killed."""
-
-log = structlog.get_logger("aka.server")
 
 
 class WorkerFailed(Exception):

@@ -12,12 +12,13 @@ import sys
 import uvloop
 
 from aka.server import logs
-from aka.server.app import CANNOT_SERVE, serve
+from aka.server.app import CANNOT_SERVE, Counted, serve
 from aka.server.command_options import end
 from aka.server.config import Settings, SettingsError, read_settings
-from aka.server.metrics_server import Collect
+from aka.server.metrics_server import collect_from
 from aka.server.stopping import Stopping
-from aka.server.worker_channel import DRAIN, MEASURE, Served, write_metrics, write_served
+from aka.server.worker_channel import DRAIN, MEASURE, Served, write_served
+from aka.server.worker_metrics import write_metrics
 
 
 def main() -> None:
@@ -46,9 +47,9 @@ async def _work(settings: Settings) -> None:
     serves = asyncio.get_running_loop().create_future()
 
     async def measure() -> bytes:
-        collect: Collect = await serves
+        counted: Counted = await serves
         try:
-            return write_metrics(await collect())
+            return write_metrics(await collect_from(*counted)())
         except Exception as bug:
             logs.bug(bug)
             return write_metrics([])
@@ -63,9 +64,9 @@ async def _work(settings: Settings) -> None:
         finally:
             stop.end()  # the supervisor wants it, or is gone: nobody shall be left over
 
-    def announce(served: Served, collect: Collect) -> None:
+    def announce(served: Served, counted: Counted) -> None:
         writer.write(write_served(served))
-        serves.set_result(collect)
+        serves.set_result(counted)
 
     obeying = asyncio.create_task(obey())
     try:

@@ -10,8 +10,7 @@ from contextlib import closing, suppress
 from time import monotonic
 from typing import Final
 
-import structlog
-
+from aka.server.logs import log
 from aka.server.worker_channel import DRAIN, LONGEST_LINE, MEASURE, Served, read_served
 
 COMMAND: Final = (sys.executable, "-P", "-m", "aka.server.worker")
@@ -24,8 +23,6 @@ LONGEST_WAIT: Final = 10.0
 """Seconds that are the most of it."""
 ANSWERS_WITHIN: Final = 2.0
 """Seconds that a worker has to tell its metrics."""
-
-log = structlog.get_logger("aka.server")
 
 
 class Worker:
