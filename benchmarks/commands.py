@@ -1,15 +1,14 @@
 """Programs and how long they take, aka's commands and Python; and an import that goes on."""
 
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.load import LoadFailed
-from benchmarks.servers import AKA, Server
+from benchmarks.servers import AKA, Server, environment
 
 
 def aka(server: Server, key: str, *words: str | Path) -> float:
@@ -23,8 +22,8 @@ def importing(server: Server, key: str, file: Path) -> Iterator[None]:
     state = file.with_name(f"{file.name}.import-state")
     state.unlink(missing_ok=True)
     command: list[str | Path] = [AKA, "import", file, "--quiet"]
-    environment = _environment({"AKA_API_KEY": key, "AKA_SERVER": server.address})
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    variables = environment({"AKA_API_KEY": key, "AKA_SERVER": server.address})
+    with subprocess.Popen(command, env=variables, stderr=subprocess.PIPE, text=True) as process:
         try:
             while not state.exists() and process.poll() is None:
                 time.sleep(0.01)
@@ -42,12 +41,8 @@ def import_grpc() -> float:
 
 def _run(command: list[str | Path], settings: dict[str, str]) -> float:
     began = time.perf_counter()
-    done = subprocess.run(command, env=_environment(settings), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment(settings), capture_output=True, text=True, check=False)
     took = time.perf_counter() - began
     if done.returncode != 0:
         raise LoadFailed(f"{' '.join(map(str, command))}: {done.stderr.strip()}")
     return took
-
-
-def _environment(settings: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("AKA_")} | dict(settings)

@@ -103,6 +103,16 @@ def peer(database: Path, key: str) -> Iterator[Server]:
         yield server
 
 
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a process that is measured: this one's, with these settings of aka's and no others.
+
+    Python may keep what it compiles: of an aka that was installed, pip has compiled all.
+    """
+    own = {name: value for name, value in os.environ.items() if not name.startswith("AKA_")}
+    own.pop("PYTHONDONTWRITEBYTECODE", None)
+    return {**own, **settings}
+
+
 def _settings(database: str, key: str) -> dict[str, str]:
     return {
         "AKA_DATABASE_URL": database,
@@ -123,12 +133,9 @@ def _running(
     command: Sequence[str], log: Path, settings: Mapping[str, str] = {}, address: str = "grpc"
 ) -> Iterator[Server]:
     """Run a server that says `ready NAME=ADDRESS ...` when it serves; the server's address is the one of this name."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AKA_")}
     began = time.perf_counter()
     with log.open("w") as errors:
-        process = subprocess.Popen(
-            command, env={**environment, **settings}, stdout=subprocess.PIPE, stderr=errors, text=True
-        )
+        process = subprocess.Popen(command, env=environment(settings), stdout=subprocess.PIPE, stderr=errors, text=True)
     try:
         assert process.stdout is not None, "it is a pipe"
         line = process.stdout.readline() if select.select([process.stdout], [], [], READY_WITHIN)[0] else ""

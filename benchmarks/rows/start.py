@@ -1,4 +1,4 @@
-"""Processes that start: new ones each time, whose files are in the system's memory."""
+"""Processes that start: new ones each time, whose files are compiled and in the system's memory."""
 
 from collections.abc import Callable, Iterator
 
