@@ -112,6 +112,26 @@ async def test_a_large_resolve_rests_for_small_ones_and_not_for_large_ones(
     assert rests == [pytest.approx(REST)]
 
 
+async def test_a_large_resolve_from_memory_rests_for_the_calls_that_waited_at_the_door(
+    tmp_path: Path, rests: list[float]
+) -> None:
+    store = await SqliteStore.open(str(tmp_path / "kept.db"), kept_resolutions=100)
+    await store._writer.run(
+        lambda connection: connection.execute("INSERT INTO workspaces (id, name, created_at) VALUES (1, 'acme', 0)")
+    )
+    service = Service(store)
+    await service.import_links(session(), batches(len(MANY)))
+    linked = [id_of(f"user-0-{number}") for number in range(len(MANY))]
+    await service.resolve(session(), linked)
+    large = asyncio.ensure_future(service.resolve(session(), linked))
+    small = asyncio.ensure_future(service.resolve(session(), linked[:1]))
+    assert len(await large) == len(linked)
+    await small
+    assert store._resolutions.measure().hits == len(linked) + 1
+    assert rests == [pytest.approx(REST)]
+    await store.close()
+
+
 async def test_rests_follow_one_another(service: Service, rests: list[float]) -> None:
     await asyncio.gather(
         *(service.resolve(session(), MANY) for _ in range(2)), service.resolve(session(), [id_of("ann")])

@@ -38,6 +38,8 @@ AT_ONCE_IN_COMPANY: Final = AT_ONCE // 4
 """The same while calls come: the event loop does nothing else meanwhile."""
 REST: Final = 0.002
 """Seconds that bulk work rests for each call that came while it was done: several times what a call takes."""
+TURNS: Final = 4
+"""Turns of the event loop in which those calls come that waited at its door while it did bulk work."""
 MAX_REST: Final = 0.2
 """Seconds that one piece of bulk work has others rest."""
 LONGEST_REST: Final = 1.0
@@ -210,6 +212,8 @@ class Service:
         """
         before = self._calls
         yield
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
         if came := self._calls - before:
             now = asyncio.get_running_loop().time()
             rested_at = max(self._rested_at, now) + min(came * REST, MAX_REST)
