@@ -28,7 +28,9 @@ class LocalStub:
     def __getattr__(self, name: str) -> Any:
         if name not in self._methods or not self._methods[name].is_unary:
             raise AttributeError(name)
-        return partial(LocalCall, self._pipeline, self._deadlines, self._methods[name])
+        call = partial(LocalCall, self._pipeline, self._deadlines, self._methods[name])
+        setattr(self, name, call)  # the next time it is found without this method
+        return call
 
 
 class LocalCall:
