@@ -124,7 +124,15 @@ def loaded_with(module: str) -> set[str]:
 
 
 def test_a_command_that_asks_a_server_waits_for_no_import_of_what_serves() -> None:
-    of_servers = {"aka.server.app", "aiosqlite", "prometheus_client", "starlette", "structlog", "uvicorn"}
+    of_servers = {
+        "aka.server.app",
+        "aka.server.config",
+        "aiosqlite",
+        "prometheus_client",
+        "starlette",
+        "structlog",
+        "uvicorn",
+    }
     assert of_servers & loaded_with("aka.server.alias_commands") == set()
 
 

@@ -14,9 +14,10 @@ from aka.admin.v1 import admin_service_pb2 as admin_v1
 from aka.server import bootstrap
 from aka.server.admin_calls import CallFailed, call_database, call_server
 from aka.server.client_channel import ServerTls
-from aka.server.command_options import end, key_option, named_database, sent_key, server_option, server_tls_options
+from aka.server.command_options import end, key_option, sent_key, server_option, server_tls_options
 from aka.server.keys import PERMISSIONS
 from aka.server.page_tokens import MAX_PAGE
+from aka.server.settings_options import named_database
 from aka.server.tables import print_table
 
 Ask = Callable[..., Any]

@@ -4,7 +4,8 @@ from typing import NoReturn
 
 import click
 
-from aka.server.command_options import end, named_file, settings_options
+from aka.server.command_options import end
+from aka.server.settings_options import named_file, settings_options
 from aka.server.store.sqlite_backup import CannotCopy, back_up
 from aka.server.store.sqlite_backup import restore as put_back
 

@@ -1,4 +1,4 @@
-"""What the commands of `aka` share: flags, the database and the TLS that they name, and an end with an error."""
+"""What the commands of `aka` share: flags, the TLS that they name, and an end with an error."""
 
 import functools
 import os
@@ -10,26 +10,9 @@ import click
 
 from aka.server.addresses import address
 from aka.server.client_channel import ServerTls
-from aka.server.config import SETTINGS, SettingsError, read_settings
-from aka.server.store.postgres_url import Database
 from aka.server.tls import TlsError
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def settings_options(*fields: str) -> Callable[[F], F]:
-    """Add the flags of some settings, or of all."""
-
-    def add(command: F) -> F:
-        for setting in reversed(SETTINGS):
-            if setting.flag is not None and (not fields or setting.field in fields):
-                told = f"[{setting.env}; {setting.default}]" if setting.default else f"[{setting.env}]"
-                command = click.option(
-                    setting.flag, setting.field, metavar="VALUE", help=f"{setting.expected}. {told}"
-                )(command)
-        return command
-
-    return add
 
 
 def address_option(flag: str, **more: Any) -> Callable[[F], F]:
@@ -111,23 +94,6 @@ def server_tls_options(*, own: bool) -> Callable[[Callable[..., Any]], Callable[
 
 def _file(env: str, told: str) -> dict[str, Any]:
     return {"envvar": env, "metavar": "FILE", "default": "", "help": f"a PEM file of {told}. [{env}]"}
-
-
-def named_database(flag: str | None) -> Database:
-    """Return the database by its flag or its variable; ends with 2 where it is none."""
-    try:
-        environ = {name: value for name, value in os.environ.items() if name == "AKA_DATABASE_URL"}
-        return read_settings(environ, {"database": flag}).database
-    except SettingsError as error:
-        end(2, *error.problems)
-
-
-def named_file(flag: str | None) -> str:
-    """Return the path of the SQLite file by its flag or its variable; ends with 2 where it is none."""
-    database = named_database(flag)
-    if not isinstance(database, str):
-        end(2, f"{database} is no SQLite file; use PostgreSQL's own tools, such as pg_dump and pg_restore")
-    return database
 
 
 def end(code: int, *lines: str) -> NoReturn:

@@ -4,7 +4,8 @@ import sys
 
 import click
 
-from aka.server.command_options import end, named_database, settings_options
+from aka.server.command_options import end
+from aka.server.settings_options import named_database, settings_options
 from aka.server.store.databases import check_database, migrate_database
 from aka.server.store.store import CannotOpen
 

@@ -11,8 +11,9 @@ from aka.server import logs
 from aka.server.addresses import CannotListen
 from aka.server.app import CANNOT_SERVE, serve_alone, serve_gateway
 from aka.server.client_channel import ServerTls
-from aka.server.command_options import address_option, end, server_tls_options, settings_options
+from aka.server.command_options import address_option, end, server_tls_options
 from aka.server.config import Settings, SettingsError, as_variables, read_settings
+from aka.server.settings_options import settings_options
 from aka.server.tls import TlsError
 
 
