@@ -38,8 +38,10 @@ AT_ONCE_IN_COMPANY: Final = AT_ONCE // 4
 """The same while calls come: the event loop does nothing else meanwhile."""
 REST: Final = 0.002
 """Seconds that bulk work rests for each call that came while it was done: several times what a call takes."""
-TURNS: Final = 4
-"""Turns of the event loop in which those calls come that waited at its door while it did bulk work."""
+ITEM: Final = 5e-6
+"""Seconds in which an item is read from its message and answered, beside what the store does."""
+WINDOW: Final = 0.1
+"""Seconds, at least, over which it is told how many calls come."""
 MAX_REST: Final = 0.2
 """Seconds that one piece of bulk work has others rest."""
 LONGEST_REST: Final = 1.0
@@ -155,6 +157,8 @@ class Service:
         self._store = store
         self._calls = 0
         self._rested_at = 0.0
+        self._counted = (0.0, 0), (0.0, 0)
+        """Two moments, on the event loop's clock, and how many calls there were by then."""
 
     async def change(
         self,
@@ -192,7 +196,7 @@ class Service:
                 while done < len(decisions):
                     piece = decisions[done : done + at_once]
                     before = self._calls
-                    async with self._bulk(session):
+                    async with self._bulk(session, len(piece)):
                         imported.add(await self._store.transact(session.key.workspace, piece, by))
                     at_once = AT_ONCE if self._calls == before else AT_ONCE_IN_COMPANY
                     done += len(piece)
@@ -205,28 +209,38 @@ class Service:
         return imported
 
     @asynccontextmanager
-    async def _bulk(self, session: Session) -> AsyncIterator[None]:
+    async def _bulk(self, session: Session, items: int) -> AsyncIterator[None]:
         """Do bulk work, and rest for the calls that came meanwhile, so that they find the event loop free.
 
         Who has to rest does so after the others who have to, or many would leave no more room than one that does not.
         """
-        before = self._calls
+        loop = asyncio.get_running_loop()
+        began, before = loop.time(), self._calls
         yield
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
-        if came := self._calls - before:
-            now = asyncio.get_running_loop().time()
+        now = loop.time()
+        # Work that never lets go of the loop sees no call come: so many will have, and wait at its door.
+        came = max(self._calls - before, int(self._rate(now) * (now - began + items * ITEM)))
+        if came:
             rested_at = max(self._rested_at, now) + min(came * REST, MAX_REST)
             self._rested_at = min(rested_at, now + LONGEST_REST)
             rest = self._rested_at - now
             await asyncio.sleep(rest if session.deadline is None else min(rest, (session.deadline - now) / 2))
+
+    def _rate(self, now: float) -> float:
+        """Return how many calls came a second of late."""
+        older, newer = self._counted
+        if now - newer[0] >= WINDOW:
+            self._counted = newer, (now, self._calls)
+            older = newer
+        at, calls = older
+        return (self._calls - calls) / (now - at)
 
     async def export_links(
         self, session: Session, after: Identifier | None, limit: int
     ) -> AsyncIterator[Sequence[StoredLink]]:
         """Return all links behind an identifier, in pages that are read one by one."""
         while True:
-            async with self._bulk(session):
+            async with self._bulk(session, limit):
                 links = await self._store.list_links(session.key.workspace, after, limit, session.deadline)
             if not links:
                 return
@@ -237,7 +251,7 @@ class Service:
         """Return whose the keys are; those that are nobody's are not in it. What is `eventual` may be late."""
         workspace, deadline = session.key.workspace, session.deadline
         if len(keys) > 4 * BULK:
-            async with self._bulk(session):
+            async with self._bulk(session, len(keys)):
                 return await self._store.resolve(workspace, keys, deadline, eventual=eventual)
         self._calls += 1
         return await self._store.resolve(workspace, keys, deadline, eventual=eventual)
