@@ -18,7 +18,9 @@ class Bench:
     folder: Path
     scale: Scale
 
-    def load(self, server: Server, made: Calls, callers: int, connections: int = CONNECTIONS) -> Measured:
+    def load(
+        self, server: Server, made: Calls, callers: int, connections: int = CONNECTIONS, *, awake: bool = False
+    ) -> Measured:
         """Load a server for one side of a round."""
         return self.driver.run(
             server,
@@ -28,11 +30,14 @@ class Bench:
             seconds=self.scale.seconds,
             warm=self.scale.warm,
             most=max(callers, self.scale.most // made.items),
+            awake=awake,
         )
 
-    def rate(self, server: Server, made: Calls, callers: int, connections: int = CONNECTIONS) -> Sample:
+    def rate(
+        self, server: Server, made: Calls, callers: int, connections: int = CONNECTIONS, *, awake: bool = False
+    ) -> Sample:
         """Load a server and return the items that it did a second."""
-        measured = self.load(server, made, callers, connections)
+        measured = self.load(server, made, callers, connections, awake=awake)
         return Sample(measured.rate * made.items, details(measured))
 
     def beside_raw(self, server: Server, made: Calls, callers: int, raw: Callable[[float, int], float]) -> list[Round]:
@@ -45,7 +50,7 @@ class Bench:
         def repeated() -> Sample:
             return Sample(raw(scale.seconds - scale.warm, max(1, scale.most // made.items)) * made.items)
 
-        return in_turn(scale.bulk_rounds, lambda: self.rate(server, made, callers), repeated)
+        return in_turn(scale.bulk_rounds, lambda: self.rate(server, made, callers, awake=True), repeated)
 
     def make_profiles(self, server: Server) -> None:
         """Make the profiles of `calls.new_profiles`, with as many ids as the scale has."""

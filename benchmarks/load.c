@@ -5,9 +5,9 @@
  *
  * PROTOCOL is `grpc` for unary calls, many on a connection, or `http` for POST of JSON over HTTP/1.1, with a connection
  * for each caller and no RATE. Where RATE is 0, each caller makes its next call when its last one was answered, until
- * SECONDS have passed or CALLS were begun; then those under way are waited for. A caller that is alone does not sleep
- * while it waits, since on a virtual machine it would take up to 0.2 ms to wake after a call of 1 ms, which is not the
- * server's time. Else so many calls a second are due, one after another, and a caller that is free makes each; its time
+ * SECONDS have passed or CALLS were begun; then those under way are waited for. With LOAD_AWAKE in the environment a
+ * caller that is alone does not sleep while it waits: on a virtual machine it takes up to 0.2 ms to wake after a call of
+ * 1 ms, which is not the server's time. Else so many calls a second are due, one after another, and a caller that is free makes each; its time
  * counts from when it was due, so that a server that stalls hides nothing by holding the callers up.
  *
  * BODY is a file with the message of every call; at each OFFSET in it eight digits are written anew for call number i
@@ -346,6 +346,7 @@ int main(int count, char **words) {
     if ((size_t)number.offset + DIGITS > body_size) fail(word[0], "is outside of the body");
     numbers[place] = number;
   }
+  const int stays_awake = getenv("LOAD_AWAKE") && callers == 1 && !rate;
   authorization = getenv("LOAD_AUTHORIZATION") ? getenv("LOAD_AUTHORIZATION") : "";
   counted_at = calloc((size_t)most_calls, sizeof *counted_at);
   took = calloc((size_t)most_calls, sizeof *took);
@@ -369,7 +370,7 @@ int main(int count, char **words) {
     (is_grpc ? begin_grpc_call : begin_http_call)(&connections[caller % connection_count]);
   for (int place = 0; is_grpc && place < connection_count; place++) flush(&connections[place]);
   while (answered < begun || is_due_later()) {
-    double patience = callers == 1 && !rate ? 0 : STALLED_AFTER;
+    double patience = stays_awake ? 0 : STALLED_AFTER;
     if (is_due_later() && begun - answered < callers) {
       patience = due() - now();
       if (patience <= 0) {

@@ -101,12 +101,14 @@ class Driver:
         most: int = 2_000_000,
         connections: int = CONNECTIONS,
         rate: float = 0.0,
+        awake: bool = False,
     ) -> Measured:
         """Make calls for `seconds`, at most `most`, and measure those after the first `warm` seconds.
 
         With a `rate` so many are due a second, and each one's time counts from then; else a caller makes its next call
-        when its last one was answered. The callers share the connections; over HTTP/1.1 each has its own. Raises
-        LoadFailed where one is not answered with OK and a message of the size that is expected.
+        when its last one was answered, and does not sleep meanwhile if it is `awake` and alone. The callers share the
+        connections; over HTTP/1.1 each has its own. Raises LoadFailed where one is not answered with OK and a message
+        of the size that is expected.
         """
         words = _words(calls)
         file = self.folder / f"body-{next(_files)}"
@@ -116,6 +118,8 @@ class Driver:
         command += [str(seconds), str(warm), str(most), str(calls.made), str(calls.answer_size), str(calls.slack)]
         command += [str(rate), *words]
         environment = {**os.environ, "LOAD_AUTHORIZATION": f"Bearer {self.key}"}
+        if awake:
+            environment["LOAD_AWAKE"] = "1"
         before = server.cpu()
         try:
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds + 60)
